@@ -1,0 +1,228 @@
+// The interpreter's vCPU: hot state, guest memory access, faults. Every handler works on this.
+//
+// Thread: the vCPU's own, but for request() and what is marked. Guest faults travel as C++ exceptions inside this module
+// only: raise() throws, the run loop catches, delivers, goes on. So a handler must not change state before its last access
+// that can fault (or must undo it): compute, store to memory, then write registers.
+//
+//   run():  poll requests -> find or decode the block at (rip, mode) -> block[0].run(...) -> ... -> back here
+//   a handler's load()/store(): TLB hit: host access; miss: memory.cpp walks, fills, or does MMIO, or raises #PF
+#pragma once
+
+#include <atomic>
+#include <bit>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <memory>
+
+#include "cpu/state.h"
+#include "cpu/vcpu.h"
+#include "cpu_interp/insn.h"
+#include "mem/guest_memory.h"
+
+namespace yado::cpu_interp {
+
+/// Exception vectors (SDM vol. 3, 6.3.1).
+enum class Vec : uint8_t { DE = 0, DB = 1, NMI = 2, BP = 3, OF = 4, BR = 5, UD = 6, NM = 7, DF = 8, TS = 10, NP = 11, SS = 12,
+                           GP = 13, PF = 14, MF = 16, AC = 17, MC = 18, XM = 19 };
+
+/// Thrown by Core::raise; caught only in the run loop and in event delivery (double faults).
+struct GuestFault {
+    Vec vector;
+    bool has_error;
+    uint32_t error;
+};
+/// Thrown to leave the current block without having done the instruction: it will be executed alone (a store into the
+/// block's own code page).
+struct RetryAlone {};
+
+enum class Acc : uint8_t { Read, Write, Fetch };
+
+/// One TLB entry; tags are linear page addresses, or kNoTag. hit: (linear ^ tag) < 4096 - (size - 1).
+struct TlbEntry {
+    static constexpr uint64_t kNoTag = 0x0000'8000'0000'0fff;  // not canonical, not page-aligned: never hits
+    uint64_t read = kNoTag;
+    uint64_t write = kNoTag;
+    uint64_t addend = 0;     ///< host address = linear + addend
+    uint64_t meta = 0;       ///< memory.cpp's: guest-physical page, global, large-page bits
+};
+
+/// Whose rights an access is checked with: three sets of TLB entries.
+enum class Mmu : uint8_t { Supervisor, User, SupervisorAc };
+inline constexpr unsigned kTlbBits = 10;
+inline constexpr unsigned kTlbSize = 1u << kTlbBits;
+struct Tlb {
+    TlbEntry entry[3][kTlbSize];
+};
+
+/// Arithmetic flags as the host's LAHF and SETO give them: bits 15:8 are SF ZF 0 AF 0 PF 1 CF, bit 0 is OF.
+namespace hflags {
+inline constexpr uint16_t CF = 0x0100, PF = 0x0400, AF = 0x1000, ZF = 0x4000, SF = 0x8000, OF = 0x0001;
+}
+
+struct Fpu;         // fpu/: x87, XMM, MXCSR, in FXSAVE layout
+class BlockCache;   // block_cache.h
+class SystemState;  // system/: MSRs, kvmclock, descriptor caches' rarely used parts
+
+/// What the vCPUs of one guest share (stop-the-world, code pages, split locks).
+class Shared;
+
+class Core {
+  public:
+    Core(const cpu::VcpuWiring& wiring, Shared& shared);
+    ~Core();
+    Core(const Core&) = delete;
+
+    // --- hot architectural state ---------------------------------------------------------------------------------
+    uint64_t gpr[18] = {};         ///< [16] is the constant 0; [17] unused
+    uint64_t rip = 0;              ///< valid at block boundaries; inside a block: rip_of(i), next_rip(i)
+    uint64_t block_rip = 0;        ///< RIP of the running block's first instruction
+    uint16_t aflags = 0x0200;      ///< arithmetic flags, hflags layout
+    uint64_t sysflags = 2;         ///< RFLAGS without the arithmetic flags: TF IF DF IOPL NT RF VM AC VIF VIP ID and bit 1
+    cpu::Segment seg[6];
+    Mmu mmu = Mmu::Supervisor;     ///< kept by update_mode()
+    uint8_t cpl = 0;
+    CodeMode code_mode = CodeMode::Bits16;
+    bool stack64 = false;          ///< stack address size: 64-bit mode
+    bool stack32 = false;          ///< SS.B in legacy and compatibility mode
+    uint64_t cr0 = 0x60000010, cr2 = 0, cr3 = 0, cr4 = 0, efer = 0, xcr0 = 1;
+    uint64_t dr[4] = {}, dr6 = 0xffff0ff0, dr7 = 0x400;
+    cpu::Segment ldtr, tr;
+    cpu::TableRegister gdtr, idtr;
+    bool sti_shadow = false, mov_ss_shadow = false, nmi_blocked = false;
+    cpu::Activity activity = cpu::Activity::Running;
+    uint64_t icount = 0;           ///< instructions retired
+    Tlb tlb;
+
+    // --- flags -----------------------------------------------------------------------------------------------------
+    /// The whole RFLAGS, and back (only the bits in `changeable` are taken from value; reserved bits stay fixed).
+    uint64_t rflags() const;
+    void set_rflags(uint64_t value, uint64_t changeable);
+
+    // --- addresses -------------------------------------------------------------------------------------------------
+    uint64_t rip_of(const Insn* i) const { return block_rip + i->offset; }
+    /// RIP after the instruction, wrapped to 16 or 32 bits outside 64-bit mode.
+    uint64_t next_rip(const Insn* i) const {
+        const uint64_t n = block_rip + i->offset + i->length;
+        return code_mode == CodeMode::Bits64 ? n : code_mode == CodeMode::Bits32 ? static_cast<uint32_t>(n) : static_cast<uint16_t>(n);
+    }
+    /// Effective address (offset in the segment), wrapped to the address size.
+    uint64_t effective(const Insn* i) const {
+        uint64_t ea = gpr[i->base] + (gpr[i->index] << i->scale) + static_cast<int64_t>(i->disp);
+        if (i->base == kRipReg) [[unlikely]] ea = next_rip(i) + static_cast<int64_t>(i->disp);
+        if (i->addrsize == 8) return ea;
+        return i->addrsize == 4 ? static_cast<uint32_t>(ea) : static_cast<uint16_t>(ea);
+    }
+    /// Linear address of the instruction's memory operand of `size` bytes; checks limits and rights outside flat
+    /// addressing (raises #GP, #SS). Canonical form is checked by the access itself.
+    uint64_t address(const Insn* i, unsigned size, Acc acc) {
+        if (i->flat && i->base != kRipReg) [[likely]]
+            return gpr[i->base] + (gpr[i->index] << i->scale) + static_cast<int64_t>(i->disp);
+        return segmented(i, i->seg, effective(i), size, acc);
+    }
+    /// Linear address of seg:ea with all checks of the current mode (system/segment.cpp).
+    uint64_t segmented(const Insn* i, unsigned seg, uint64_t ea, unsigned size, Acc acc);
+
+    // --- guest memory (linear addresses, current privilege) -----------------------------------------------------------
+    template <typename T>
+    T load(const Insn* i, uint64_t linear) {
+        const TlbEntry& e = tlb.entry[static_cast<int>(mmu)][linear >> 12 & (kTlbSize - 1)];
+        if ((linear ^ e.read) < 4096 - (sizeof(T) - 1)) [[likely]] {
+            T v;
+            std::memcpy(&v, reinterpret_cast<const void*>(linear + e.addend), sizeof(T));
+            return v;
+        }
+        T v;
+        load_slow(i, linear, &v, sizeof(T));
+        return v;
+    }
+    template <typename T>
+    void store(const Insn* i, uint64_t linear, T value) {
+        const TlbEntry& e = tlb.entry[static_cast<int>(mmu)][linear >> 12 & (kTlbSize - 1)];
+        if ((linear ^ e.write) < 4096 - (sizeof(T) - 1)) [[likely]] {
+            std::memcpy(reinterpret_cast<void*>(linear + e.addend), &value, sizeof(T));
+            return;
+        }
+        store_slow(i, linear, &value, sizeof(T));
+    }
+    /// Host pointer to a naturally placed operand that may be read and written, or nullptr (MMIO, crosses a page, code
+    /// page: use rmw_slow). Raises #PF if writing is not allowed.
+    template <typename T>
+    T* rmw_pointer(const Insn* i, uint64_t linear) {
+        const TlbEntry& e = tlb.entry[static_cast<int>(mmu)][linear >> 12 & (kTlbSize - 1)];
+        if ((linear ^ e.write) < 4096 - (sizeof(T) - 1)) [[likely]] return reinterpret_cast<T*>(linear + e.addend);
+        return static_cast<T*>(rmw_pointer_slow(i, linear, sizeof(T)));
+    }
+    /// Any size from 1 to 4096; page crossing, MMIO (in pieces of 1, 2, 4, 8), code pages. Nothing is written unless all of
+    /// it may be. memory.cpp.
+    void load_slow(const Insn* i, uint64_t linear, void* out, unsigned size);
+    void store_slow(const Insn* i, uint64_t linear, const void* in, unsigned size);
+    void* rmw_pointer_slow(const Insn* i, uint64_t linear, unsigned size);
+    /// Raises what a write of size bytes would raise, writes nothing.
+    void probe_write(const Insn* i, uint64_t linear, unsigned size);
+    /// Runs f with every other vCPU of the guest stopped: locked accesses that rmw_pointer refuses (split over pages, MMIO).
+    void stop_the_world(const std::function<void()>& f);
+
+    /// As load/store but with supervisor rights whatever CPL: descriptor tables, TSS (SDM vol. 3, 4.6.1, implicit).
+    template <typename T>
+    T load_system(const Insn* i, uint64_t linear) {
+        T v;
+        access_system(i, linear, &v, sizeof(T), Acc::Read);
+        return v;
+    }
+    template <typename T>
+    void store_system(const Insn* i, uint64_t linear, T v) {
+        access_system(i, linear, &v, sizeof(T), Acc::Write);
+    }
+    void access_system(const Insn* i, uint64_t linear, void* data, unsigned size, Acc acc);
+
+    /// One instruction-fetch page: host bytes of the page that holds `linear`, and its guest-physical address.
+    /// Raises #PF; #GP if not canonical. host == nullptr: not RAM (fetch by mmio_read, bytewise).
+    struct CodePage {
+        const uint8_t* host;
+        uint64_t gpa;
+    };
+    CodePage fetch_page(uint64_t linear);
+
+    void tlb_flush_all();
+    void tlb_flush_nonglobal();
+    void tlb_flush_page(uint64_t linear);
+    /// Drops write permission for a guest-physical page (it now holds code, or the dirty log restarts).
+    void tlb_drop_write(uint64_t gpa_page);
+
+    // --- stack, in the current stack address size (push raises #SS/#PF and leaves RSP as it was) ----------------------
+    void push(const Insn* i, unsigned size, uint64_t value);
+    uint64_t pop(const Insn* i, unsigned size);
+
+    // --- faults and events (system/) -----------------------------------------------------------------------------------
+    [[noreturn]] void raise(const Insn* i, Vec vector);
+    [[noreturn]] void raise(const Insn* i, Vec vector, uint32_t error);
+    /// Delivers a fault, trap or interrupt through the IVT or IDT at the current rip (already that to be saved).
+    /// Handles double and triple faults; false: triple fault (the run loop then shuts down).
+    enum class EventKind : uint8_t { Fault, Trap, SoftwareInt, Int3, Into, Icebp, External, Nmi };
+    bool deliver(EventKind kind, uint8_t vector, bool has_error, uint32_t error);
+    /// Recomputes mmu, cpl, code_mode, stack64, stack32 from segments, CRs, EFER, RFLAGS.AC. Call after changing any.
+    void update_mode();
+    /// Branch target checks of near transfers: sets rip or raises #GP (canonical, code segment limit).
+    void jump_to(const Insn* i, uint64_t target);
+
+    // --- requests from other threads -----------------------------------------------------------------------------------
+    /// Bits of cpu::Signal, and our own above; polled at every block boundary. Any thread: request() also wakes.
+    std::atomic<uint32_t> requests{0};
+    static constexpr uint32_t kReqStop = 1u << 16;     ///< a rendezvous wants this vCPU between instructions
+    static constexpr uint32_t kReqFlush = 1u << 17;    ///< TLB and decoded blocks are stale (extents changed)
+    static constexpr uint32_t kReqDebug = 1u << 18;    ///< TF or an armed breakpoint: run one instruction at a time
+    void request(uint32_t bits) { requests.fetch_or(bits); }
+
+    const cpu::VcpuWiring wiring;
+    Shared& shared;
+    std::unique_ptr<Fpu> fpu;
+    std::unique_ptr<BlockCache> blocks;
+    std::unique_ptr<SystemState> system;
+    const Insn* fault_insn = nullptr;  ///< set by raise(); nullptr: rip is already right
+};
+
+/// The tail call that makes threaded code.
+[[gnu::always_inline]] inline void next(Core& c, const Insn* i) { return i[1].run(c, i + 1); }
+
+}  // namespace yado::cpu_interp

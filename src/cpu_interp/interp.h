@@ -1,0 +1,42 @@
+// The interpreter as the rest of Yado sees it: an engine's vCPU, and a stepper for single instructions.
+#pragma once
+
+#include <memory>
+
+#include "cpu/cpu_model.h"
+#include "cpu/vcpu.h"
+
+namespace yado::cpu_interp {
+
+class Shared;
+/// What the vCPUs of one guest share. Make one per guest, before its vCPUs; outlives them.
+std::shared_ptr<Shared> make_shared_state(mem::GuestMemory& memory);
+
+/// Features that the interpreter implements (cpu::Feature bits).
+cpu::FeatureSet supported_features();
+
+/// A vCPU run wholly by the interpreter. It implements cpu::SignalSink for its local APIC by itself.
+Result<std::unique_ptr<cpu::Vcpu>> make_vcpu(const cpu::VcpuWiring& wiring, std::shared_ptr<Shared> shared);
+
+/// Runs single instructions on a CpuState: for engines that meet an instruction they cannot run, and for tests.
+class Stepper {
+  public:
+    explicit Stepper(const cpu::VcpuWiring& wiring, std::shared_ptr<Shared> shared);
+    ~Stepper();
+    /// Executes one instruction (a REP instruction: to its end or to a fault), delivering an exception through the guest's
+    /// IDT as the CPU would. Errors: Failed (triple fault; text says at which rip).
+    Result<> step(cpu::CpuState& state);
+    /// As step, but an exception is reported instead of delivered; state is then as the fault leaves it.
+    struct Fault {
+        uint8_t vector;
+        std::optional<uint32_t> error;
+        uint64_t cr2;
+    };
+    std::optional<Fault> step_raw(cpu::CpuState& state);
+
+  private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace yado::cpu_interp
