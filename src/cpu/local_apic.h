@@ -25,6 +25,15 @@ class SignalSink {
     virtual void signal(Signal signal) = 0;
 };
 
+/// The 8259 pair as a source of interrupts (ExtINT). Implemented by the PIC model. Any thread.
+class ExternalInterrupts {
+  public:
+    virtual ~ExternalInterrupts() = default;
+    virtual bool pending() const = 0;
+    /// The INTA cycle: the vector; nullopt if nothing is pending any more.
+    virtual std::optional<uint8_t> acknowledge() = 0;
+};
+
 /// Called on the vCPU's own thread unless said otherwise.
 class LocalApic {
   public:

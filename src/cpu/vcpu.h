@@ -62,6 +62,7 @@ struct VcpuWiring {
     mem::GuestMemory& memory;
     DeviceAccess& devices;
     LocalApic* apic;             ///< nullptr where the engine brings its own (Engine::owns_lapic)
+    ExternalInterrupts* pic;     ///< the boot processor's, for engines with their own LAPIC; else nullptr
     uint64_t guest_tsc_hz;
 };
 
@@ -76,6 +77,8 @@ class Engine {
     virtual void send_msi(GuestPhysAddr address, uint32_t data) = 0;
     /// For engines with their own LAPIC: called (on a vCPU thread) when a level interrupt's vector is acknowledged by EOI.
     virtual void on_eoi(std::function<void(uint8_t vector)> callback) = 0;
+    /// For engines with their own LAPIC: the PIC's output changed; the boot processor asks wiring.pic. Any thread.
+    virtual void external_interrupt(bool) {}
     /// Called before the first vCPU is made and whenever guest RAM's extents change (vCPUs stopped).
     virtual Result<> map_memory(mem::GuestMemory& memory) = 0;
     virtual Result<std::unique_ptr<Vcpu>> create_vcpu(const VcpuWiring& wiring) = 0;
