@@ -1,0 +1,135 @@
+// What a guest is made of, as plain data: the command line, a TOML file and JSON all end here.
+//
+//     flat text "path=a.img,snapshot=on" --\
+//     guest.toml                       -----> one reader of named fields (fields.h) -> GuestConfig -> validate()
+//     JSON (to a detached yado-vmm)    ----/
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "base/units.h"
+
+namespace yado::api {
+
+enum class EngineChoice : uint8_t { Auto, Kvm, Bt };
+enum class ConsoleKind : uint8_t { Stdio, Pty, None, File, Socket };
+enum class NetKind : uint8_t { User, None };
+enum class DiskAio : uint8_t { IoUring, Threads };
+enum class Transport : uint8_t { Tcp, Udp };
+
+/// An Ethernet address. Text form: "52:54:00:12:34:56".
+struct MacAddress {
+    std::array<uint8_t, 6> octets{};
+    friend bool operator==(const MacAddress&, const MacAddress&) = default;
+};
+Result<MacAddress> parse_mac(std::string_view text);
+std::string to_string(const MacAddress& mac);
+
+/// A host port that leads to a guest port. Text form: "[tcp:|udp:][HOSTADDR:]HOSTPORT-[GUESTADDR:]GUESTPORT"; addresses
+/// are IPv4, an empty host address is 127.0.0.1, an empty guest address is the one that DHCP gives.
+struct Forward {
+    Transport transport = Transport::Tcp;
+    std::string host_address = "127.0.0.1";
+    uint16_t host_port = 0;
+    std::string guest_address;
+    uint16_t guest_port = 0;
+    friend bool operator==(const Forward&, const Forward&) = default;
+};
+Result<Forward> parse_forward(std::string_view text);
+std::string to_string(const Forward& forward);
+
+struct DiskConfig {
+    std::string id;             ///< made up ("disk0") when empty: assign_ids()
+    std::string path;           ///< of the image on the host
+    std::string format = "raw"; ///< never probed from the image (DESIGN.md section 7)
+    bool readonly = false;
+    bool snapshot = false;      ///< writes are thrown away at the end
+    std::string serial;         ///< at most 20 bytes of ASCII (virtio 1.2, 5.2.6.1)
+    DiskAio aio = DiskAio::IoUring;
+    bool direct = false;        ///< O_DIRECT
+    friend bool operator==(const DiskConfig&, const DiskConfig&) = default;
+};
+
+struct NetConfig {
+    std::string id;
+    NetKind kind = NetKind::User;
+    std::optional<MacAddress> mac;  ///< assign_ids() makes one from name and id when absent
+    std::vector<Forward> forward;
+    std::string hostname;           ///< that DHCP hands out
+    std::string dns;                ///< IPv4 of the resolver; empty: the host's
+    bool restricted = false;        ///< only forwards pass; key "restrict"
+    friend bool operator==(const NetConfig&, const NetConfig&) = default;
+};
+
+/// Where the first serial port goes. Text form: "stdio", "pty", "none", "file=PATH", "socket=PATH".
+struct ConsoleConfig {
+    ConsoleKind kind = ConsoleKind::Stdio;
+    std::string path;  ///< file and socket only
+    friend bool operator==(const ConsoleConfig&, const ConsoleConfig&) = default;
+};
+Result<ConsoleConfig> parse_console(std::string_view text);
+std::string to_string(const ConsoleConfig& console);
+
+inline constexpr uint32_t kMaxVcpus = 254;  ///< xAPIC ids 0 to 253; 255 is broadcast, 254 stays free
+inline constexpr size_t kMaxDevices = 24;   ///< disks and nets: one PCI slot each on bus 0
+
+struct GuestConfig {
+    std::string name;           ///< [a-z0-9][a-z0-9_.-]{0,62}; made up when empty
+    EngineChoice engine = EngineChoice::Auto;
+    std::string cpu = "x86-64-v2";
+    uint32_t cpus = 1;
+    Bytes memory = 512_MiB;
+    std::string image;          ///< name of a built image; resolved into kernel, initrd, append and a disk by the launcher
+    std::string kernel;         ///< paths on the host
+    std::string initrd;
+    std::string append;         ///< kernel command line
+    std::vector<DiskConfig> disk;
+    std::vector<NetConfig> net;
+    ConsoleConfig console;
+    bool debug_exit = false;    ///< isa-debug-exit at port 0xf4
+    bool no_reboot = false;     ///< the first reset ends the guest
+    bool rng = true;
+    bool balloon = true;
+    friend bool operator==(const GuestConfig&, const GuestConfig&) = default;
+};
+
+/// "512M", "1G", "1.5"-less: a whole number with an optional K, M, G or T (powers of 1024; an "iB" or "B" may follow). A number alone is
+/// bytes. Errors: Usage.
+Result<Bytes> parse_size(std::string_view text);
+/// The shortest exact text: "512M", "1G", "1000".
+std::string to_string(Bytes size);
+
+/// "key=value,key=value": a comma in a value is written twice. The first item may be a value alone: it is the path of a disk and
+/// the kind of a net. Errors: Usage, naming an unknown key and the known ones.
+Result<DiskConfig> parse_disk(std::string_view text);
+Result<NetConfig> parse_net(std::string_view text);
+
+/// A TOML document with the same keys: name, memory, [[disk]] path, [[net]] kind ... over `base`. Errors: Usage, with
+/// "source:line".
+Result<GuestConfig> parse_toml(std::string_view text, std::string_view source, GuestConfig base = {});
+
+/// JSON, as a launcher hands it to yado-vmm. Lossless.
+std::string to_json(const GuestConfig& config);
+Result<GuestConfig> guest_config_from_json(std::string_view text);
+
+/// Gives every device an id ("disk0", "net0") and every net a MAC address (52:54:00 and a hash of guest name and id).
+void assign_ids(GuestConfig& config);
+
+/// What of the host bounds a guest.
+struct HostLimits {
+    Bytes memory;
+    static HostLimits of_this_host();
+};
+
+/// Checks everything that can be known without opening a file. Errors: Usage, one line with the remedy.
+Result<> validate(const GuestConfig& config, const HostLimits& host);
+/// Errors: Usage, for a name that could not be a folder or host name.
+Result<> check_name(std::string_view name);
+
+}  // namespace yado::api

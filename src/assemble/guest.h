@@ -1,0 +1,48 @@
+// A guest, made of concrete parts after a configuration. The one door through which programs (src/apps) run guests.
+//
+//     create_guest(config) -> start() -> wait() -> ExitReport
+//
+// Creating opens every file, takes every lock and allocates RAM, so that all that can be wrong with a configuration is
+// reported before the first instruction runs.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "api/guest_config.h"
+#include "api/guest_port.h"
+#include "base/error.h"
+
+namespace yado::assemble {
+
+class Guest {
+  public:
+    /// Ends the guest if it still runs; releases files and locks.
+    virtual ~Guest() = default;
+
+    /// Starts the vCPUs. Once.
+    virtual Result<> start() = 0;
+    /// Waits until the guest has ended, its disks are flushed and its threads joined. Any one thread, once.
+    virtual api::ExitReport wait() = 0;
+    /// Lives as long as the guest. The console's kind is not the guest's business: output and input go through
+    /// port().console(), and whoever runs the guest connects that to a terminal, pty, file or socket.
+    virtual api::GuestPort& port() = 0;
+};
+
+/// The config has ids (api::assign_ids), was validated, and its image name was resolved to kernel and disks.
+/// Errors: NotFound, Denied, Conflict (image locked), Usage, Corrupt (not a kernel), Failed; one line that names the file.
+Result<std::unique_ptr<Guest>> create_guest(const api::GuestConfig& config);
+
+/// One engine as `yado doctor` shows it.
+struct EngineFinding {
+    std::string name;     ///< "kvm", "bt"
+    bool present = false; ///< there is something to try: /dev/kvm exists
+    bool works = false;   ///< runs a guest kernel at its proper speed
+    bool chosen = false;  ///< what `auto` takes
+    std::string detail;   ///< what was measured and found, one line
+};
+/// Probes as `--engine auto` does, kvm first. Takes at most a second.
+std::vector<EngineFinding> probe_engines();
+
+}  // namespace yado::assemble
