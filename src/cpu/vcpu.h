@@ -48,6 +48,9 @@ class Vcpu {
     virtual Exit run() = 0;
     /// Makes a run() in progress (or the next one) return Kicked soon. Any thread.
     virtual void kick() = 0;
+    /// After run() returned Halted: sleeps until a signal arrives or kick() is called. Engines that halt by themselves
+    /// never return Halted.
+    virtual void park() {}
     /// Architectural state out and in. In refuses (Corrupt) values that the manual does not allow, changing nothing.
     virtual Result<CpuState> get_state() = 0;
     virtual Result<> set_state(const CpuState& state) = 0;

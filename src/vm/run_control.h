@@ -1,0 +1,71 @@
+// A guest's run state and the verbs that change it.
+//
+//   created --start--> running <--pause/resume--> paused
+//                         |  reset: back to running (or stopped, where reboots end the guest)
+//                         v
+//                      stopped (power off, crash, debug exit, force): final
+//
+// Verbs run one at a time on the control executor's thread. What the guest itself asks for (power-off port, reset
+// line, triple fault) comes from a vCPU's thread: it holds the vCPUs at once, so that the guest does not run on, and the
+// rest follows on the control executor.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "io/executor.h"
+#include "vm/inventory.h"
+#include "vm/processors.h"
+
+namespace yado::vm {
+
+enum class RunState : uint8_t { Created, Running, Paused, Stopped };
+enum class StopReason : uint8_t { PowerOff, Reset, TripleFault, Panic, DebugExit, EngineFailure, Forced };
+const char* name_of(RunState state);
+const char* name_of(StopReason reason);
+
+struct Stopped {
+    StopReason reason;
+    std::string detail;
+    uint64_t debug_exit_value = 0;
+};
+
+class RunControl {
+  public:
+    struct Wiring {
+        io::Executor& executor;
+        Processors& processors;
+        Inventory& inventory;
+        /// Puts memory and vCPUs into their boot state; everything is stopped. Used by start and by reset.
+        std::function<Result<>()> boot;
+        /// Says what happened: ("paused", ""), ("stopped", "power-off"), ... Control executor's thread.
+        std::function<void(std::string kind, std::string detail)> event;
+        bool stop_on_reset = false;
+    };
+    explicit RunControl(Wiring wiring) : wiring_(std::move(wiring)) {}
+
+    // Control executor's thread. Errors: Conflict (not in a state that allows it).
+    Result<> start();
+    Result<> pause();
+    Result<> resume();
+    Result<> reset();
+    Result<> stop(Stopped why);
+
+    // Any thread: what the guest asked for.
+    void guest_wants_reset();
+    void guest_stops(Stopped why);
+
+    RunState state() const { return state_; }
+    std::optional<Stopped> stopped() const { return *stopped_.lock(); }
+
+  private:
+    Result<> restart();
+    void freeze();
+
+    Wiring wiring_;
+    std::atomic<RunState> state_{RunState::Created};
+    Guarded<std::optional<Stopped>, LockRank::Leaf> stopped_;
+};
+
+}  // namespace yado::vm
