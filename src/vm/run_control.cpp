@@ -4,28 +4,40 @@
 
 namespace yado::vm {
 
-const char* name_of(RunState state) {
-    static constexpr const char* kNames[] = {"created", "running", "paused", "stopped"};
-    return kNames[static_cast<int>(state)];
+using api::ExitReport;
+using api::RunState;
+using api::StopReason;
+
+namespace {
+
+std::string_view event_of(StopReason reason) {
+    switch (reason) {
+    case StopReason::PoweredOff: return "powered-off";
+    case StopReason::Crashed: return "crashed";
+    case StopReason::None:
+    case StopReason::Rebooted:
+    case StopReason::Stopped:
+    case StopReason::DebugExit:
+    case StopReason::Failed: break;
+    }
+    return "stopped";
 }
 
-const char* name_of(StopReason reason) {
-    static constexpr const char* kNames[] = {"power-off", "reset", "triple-fault", "panic", "debug-exit", "engine-failure", "forced"};
-    return kNames[static_cast<int>(reason)];
-}
+}  // namespace
 
 Result<> RunControl::start() {
-    if (state_ != RunState::Created) return fail(ErrorKind::Conflict, "the guest was started already");
+    if (state_ != RunState::Starting) return fail(ErrorKind::Conflict, "the guest was started already");
     return restart();
 }
 
 Result<> RunControl::restart() {
+    const bool first = state_ == RunState::Starting;
     wiring_.inventory.reset();
     YADO_TRY(wiring_.boot());
     wiring_.inventory.resume();
     state_ = RunState::Running;
     wiring_.processors.release();
-    wiring_.event("running", "");
+    wiring_.event(first ? "started" : "reset", "");
     return {};
 }
 
@@ -37,7 +49,7 @@ void RunControl::freeze() {
 
 Result<> RunControl::pause() {
     if (state_ == RunState::Paused) return {};
-    if (state_ != RunState::Running) return fail(ErrorKind::Conflict, "the guest is {}, not running", name_of(state_));
+    if (state_ != RunState::Running) return fail(ErrorKind::Conflict, "the guest is {}, not running", api::to_string(state_));
     freeze();
     state_ = RunState::Paused;
     wiring_.event("paused", "");
@@ -46,35 +58,32 @@ Result<> RunControl::pause() {
 
 Result<> RunControl::resume() {
     if (state_ == RunState::Running) return {};
-    if (state_ != RunState::Paused) return fail(ErrorKind::Conflict, "the guest is {}, not paused", name_of(state_));
+    if (state_ != RunState::Paused) return fail(ErrorKind::Conflict, "the guest is {}, not paused", api::to_string(state_));
     wiring_.inventory.resume();
     state_ = RunState::Running;
     wiring_.processors.release();
-    wiring_.event("running", "");
+    wiring_.event("resumed", "");
     return {};
 }
 
 Result<> RunControl::reset() {
     if (state_ != RunState::Running && state_ != RunState::Paused)
-        return fail(ErrorKind::Conflict, "the guest is {}", name_of(state_));
-    if (wiring_.stop_on_reset) return stop({StopReason::Reset, ""});
+        return fail(ErrorKind::Conflict, "the guest is {}", api::to_string(state_));
+    if (wiring_.stop_on_reset) return stop({.reason = StopReason::Rebooted});
     if (state_ == RunState::Running) freeze();
-    wiring_.event("reset", "");
     if (auto restarted = restart(); !restarted) {
-        (void)stop({StopReason::EngineFailure, restarted.error().message()});
+        (void)stop({.reason = StopReason::Failed, .detail = restarted.error().message()});
         return restarted;
     }
     return {};
 }
 
-Result<> RunControl::stop(Stopped why) {
+Result<> RunControl::stop(ExitReport why) {
     if (state_ == RunState::Stopped) return {};
     if (state_ == RunState::Running) freeze();
-    const std::string reason = name_of(why.reason);
-    const std::string detail = why.detail;
-    *stopped_.lock() = std::move(why);
+    *stopped_.lock() = why;
     state_ = RunState::Stopped;
-    wiring_.event("stopped", detail.empty() ? reason : reason + ": " + detail);
+    wiring_.event(event_of(why.reason), why.detail.empty() ? std::string(api::to_string(why.reason)) : why.detail);
     return {};
 }
 
@@ -85,7 +94,7 @@ void RunControl::guest_wants_reset() {
     });
 }
 
-void RunControl::guest_stops(Stopped why) {
+void RunControl::guest_stops(ExitReport why) {
     wiring_.processors.hold();
     wiring_.executor.post([this, why = std::move(why)]() mutable { (void)stop(std::move(why)); });
 }

@@ -1,6 +1,6 @@
 // A guest's run state and the verbs that change it.
 //
-//   created --start--> running <--pause/resume--> paused
+//   starting --start--> running <--pause/resume--> paused
 //                         |  reset: back to running (or stopped, where reboots end the guest)
 //                         v
 //                      stopped (power off, crash, debug exit, force): final
@@ -14,22 +14,12 @@
 #include <optional>
 #include <string>
 
+#include "api/guest_info.h"
 #include "io/executor.h"
 #include "vm/inventory.h"
 #include "vm/processors.h"
 
 namespace yado::vm {
-
-enum class RunState : uint8_t { Created, Running, Paused, Stopped };
-enum class StopReason : uint8_t { PowerOff, Reset, TripleFault, Panic, DebugExit, EngineFailure, Forced };
-const char* name_of(RunState state);
-const char* name_of(StopReason reason);
-
-struct Stopped {
-    StopReason reason;
-    std::string detail;
-    uint64_t debug_exit_value = 0;
-};
 
 class RunControl {
   public:
@@ -39,8 +29,8 @@ class RunControl {
         Inventory& inventory;
         /// Puts memory and vCPUs into their boot state; everything is stopped. Used by start and by reset.
         std::function<Result<>()> boot;
-        /// Says what happened: ("paused", ""), ("stopped", "power-off"), ... Control executor's thread.
-        std::function<void(std::string kind, std::string detail)> event;
+        /// Says what happened, in the words of api::Event ("paused", "powered-off" ...). Control executor's thread.
+        std::function<void(std::string_view kind, std::string_view detail)> event;
         bool stop_on_reset = false;
     };
     explicit RunControl(Wiring wiring) : wiring_(std::move(wiring)) {}
@@ -50,22 +40,22 @@ class RunControl {
     Result<> pause();
     Result<> resume();
     Result<> reset();
-    Result<> stop(Stopped why);
+    Result<> stop(api::ExitReport why);
 
     // Any thread: what the guest asked for.
     void guest_wants_reset();
-    void guest_stops(Stopped why);
+    void guest_stops(api::ExitReport why);
 
-    RunState state() const { return state_; }
-    std::optional<Stopped> stopped() const { return *stopped_.lock(); }
+    api::RunState state() const { return state_; }
+    std::optional<api::ExitReport> stopped() const { return *stopped_.lock(); }
 
   private:
     Result<> restart();
     void freeze();
 
     Wiring wiring_;
-    std::atomic<RunState> state_{RunState::Created};
-    Guarded<std::optional<Stopped>, LockRank::Leaf> stopped_;
+    std::atomic<api::RunState> state_{api::RunState::Starting};
+    Guarded<std::optional<api::ExitReport>, LockRank::Leaf> stopped_;
 };
 
 }  // namespace yado::vm

@@ -70,7 +70,7 @@ class Control : public testing::Test {
     }
     RunControl make(bool stop_on_reset = false) {
         return RunControl({executor, processors, inventory, [this]() -> Result<> { ++boots; return {}; },
-                           [this](std::string kind, std::string detail) { events += kind + (detail.empty() ? "" : "(" + detail + ")") + " "; },
+                           [this](std::string_view kind, std::string_view) { events += std::string(kind) + " "; },
                            stop_on_reset});
     }
 
@@ -82,7 +82,7 @@ class Control : public testing::Test {
     int boots = 0;
     RunControl* control = nullptr;
     Processors processors{[this](unsigned, const cpu::ShutdownRequest& r) {
-        control->guest_stops({StopReason::TripleFault, r.detail});
+        control->guest_stops({.reason = api::StopReason::Crashed, .detail = r.detail});
     }};
 };
 
@@ -96,8 +96,8 @@ TEST_F(Control, AStartedGuestRunsPausesAndResumes) {
     EXPECT_EQ(device.pauses, 1);
     ASSERT_TRUE(c.resume());
     await_runs(runs + 1);
-    ASSERT_TRUE(c.stop({StopReason::Forced, ""}));
-    EXPECT_EQ(events, "running paused running stopped(forced) ");
+    ASSERT_TRUE(c.stop({.reason = api::StopReason::Stopped}));
+    EXPECT_EQ(events, "started paused resumed stopped ");
 }
 
 TEST_F(Control, AResetBootsAgain) {
@@ -108,8 +108,8 @@ TEST_F(Control, AResetBootsAgain) {
     drain();
     EXPECT_EQ(boots, 2);
     EXPECT_EQ(device.resets, 2);
-    EXPECT_EQ(c.state(), RunState::Running);
-    ASSERT_TRUE(c.stop({StopReason::Forced, ""}));
+    EXPECT_EQ(c.state(), api::RunState::Running);
+    ASSERT_TRUE(c.stop({.reason = api::StopReason::Stopped}));
 }
 
 TEST_F(Control, WhereResetsEndTheGuestOneDoes) {
@@ -119,7 +119,7 @@ TEST_F(Control, WhereResetsEndTheGuestOneDoes) {
     c.guest_wants_reset();
     drain();
     EXPECT_EQ(boots, 1);
-    EXPECT_EQ(c.stopped()->reason, StopReason::Reset);
+    EXPECT_EQ(c.stopped()->reason, api::StopReason::Rebooted);
 }
 
 TEST_F(Control, ATripleFaultStopsTheGuestWithItsReason) {
@@ -129,7 +129,7 @@ TEST_F(Control, ATripleFaultStopsTheGuestWithItsReason) {
     ASSERT_TRUE(c.start());
     executor.run_once(std::chrono::seconds(10));
     ASSERT_TRUE(c.stopped());
-    EXPECT_EQ(c.stopped()->reason, StopReason::TripleFault);
+    EXPECT_EQ(c.stopped()->reason, api::StopReason::Crashed);
     EXPECT_EQ(c.stopped()->detail, "scripted");
 }
 
@@ -140,7 +140,7 @@ TEST_F(Control, AHaltedVcpuIsStoppedAtOnce) {
     ASSERT_TRUE(c.start());
     await_runs(1);
     ASSERT_TRUE(c.pause());
-    ASSERT_TRUE(c.stop({StopReason::Forced, ""}));
+    ASSERT_TRUE(c.stop({.reason = api::StopReason::Stopped}));
 }
 
 TEST_F(Control, VerbsThatTheStateForbidsAreConflicts) {
@@ -150,7 +150,7 @@ TEST_F(Control, VerbsThatTheStateForbidsAreConflicts) {
     EXPECT_EQ(c.resume().error().kind(), ErrorKind::Conflict);
     ASSERT_TRUE(c.start());
     EXPECT_EQ(c.start().error().kind(), ErrorKind::Conflict);
-    ASSERT_TRUE(c.stop({StopReason::PowerOff, ""}));
+    ASSERT_TRUE(c.stop({.reason = api::StopReason::PoweredOff}));
     EXPECT_EQ(c.reset().error().kind(), ErrorKind::Conflict);
 }
 

@@ -1,0 +1,38 @@
+#include "cpu_bt/engine.h"
+
+#include "base/check.h"
+#include "cpu/host_tsc.h"
+#include "cpu_interp/interp.h"
+
+namespace yado::cpu_bt {
+
+namespace {
+
+class BtEngine final : public cpu::Engine {
+  public:
+    std::string name() const override { return "bt"; }
+    bool owns_lapic() const override { return false; }
+    void send_msi(GuestPhysAddr, uint32_t) override { YADO_CHECK(owns_lapic()); }
+    void on_eoi(std::function<void(uint8_t)>) override { YADO_CHECK(owns_lapic()); }
+
+    Result<> map_memory(mem::GuestMemory& memory) override {
+        if (!shared_) shared_ = cpu_interp::make_shared_state(memory);
+        return {};
+    }
+    Result<std::unique_ptr<cpu::Vcpu>> create_vcpu(const cpu::VcpuWiring& wiring) override {
+        YADO_CHECK(shared_ != nullptr);
+        return cpu_interp::make_vcpu(wiring, shared_);
+    }
+    uint64_t tsc_hz() const override { return cpu::host_tsc_hz(); }
+    std::string describe() const override { return "interpreter"; }
+
+  private:
+    std::shared_ptr<cpu_interp::Shared> shared_;
+};
+
+}  // namespace
+
+std::unique_ptr<cpu::Engine> make_bt_engine() { return std::make_unique<BtEngine>(); }
+cpu::FeatureSet supported_features() { return cpu_interp::supported_features(); }
+
+}  // namespace yado::cpu_bt
