@@ -33,7 +33,8 @@ uint8_t sum(std::string_view bytes) {
 }
 
 TEST(AcpiTables, EveryTableSumsToZeroAndNamesItsLength) {
-    for (const auto& [signature, bytes] : installed(8)->tables.by_signature) {
+    const auto machine = installed(8);
+    for (const auto& [signature, bytes] : machine->tables.by_signature) {
         if (signature == "FACS") continue;  // has no checksum
         EXPECT_EQ(sum(bytes), 0) << signature;
         uint32_t length = 0;
@@ -75,7 +76,8 @@ TEST(AcpiTables, IaslDisassemblesAndRecompilesThem) {
     if (std::system("iasl -v >/dev/null 2>&1") != 0) GTEST_SKIP() << "iasl (acpica-tools) is not installed";
     const auto dir = std::filesystem::temp_directory_path() / fmt::format("yado-acpi-{}", getpid());
     std::filesystem::create_directories(dir);
-    for (const auto& [signature, bytes] : installed(8)->tables.by_signature) {
+    const auto machine = installed(8);
+    for (const auto& [signature, bytes] : machine->tables.by_signature) {
         if (signature == "RSDP" || signature == "XSDT") continue;  // pointers only
         const auto file = dir / (signature + ".aml");
         std::ofstream(file, std::ios::binary) << bytes;
