@@ -60,9 +60,10 @@ namespace hflags {
 inline constexpr uint16_t CF = 0x0100, PF = 0x0400, AF = 0x1000, ZF = 0x4000, SF = 0x8000, OF = 0x0001;
 }
 
-struct Fpu;         // fpu/: x87, XMM, MXCSR, in FXSAVE layout
+struct Fpu;         // fpu/fpu.h: x87, XMM, MXCSR, in FXSAVE layout; default-constructible
 class BlockCache;   // block_cache.h
-class SystemState;  // system/: MSRs, kvmclock, descriptor caches' rarely used parts
+class SystemState;  // system/system_state.h: MSRs, kvmclock, ...; constructor SystemState(const cpu::VcpuWiring&)
+struct Block;       // block_cache.h
 
 /// What the vCPUs of one guest share (stop-the-world, code pages, split locks).
 class Shared;
@@ -74,9 +75,14 @@ class Core {
     Core(const Core&) = delete;
 
     // --- hot architectural state ---------------------------------------------------------------------------------
-    uint64_t gpr[18] = {};         ///< [16] is the constant 0; [17] unused
+    union {
+        uint64_t gpr[18] = {};     ///< [16] is the constant 0; [17] is block_rip, so that RIP-relative needs no test
+        struct {
+            uint64_t gpr_and_zero[17];
+            uint64_t block_rip;    ///< RIP of the running block's first instruction
+        };
+    };
     uint64_t rip = 0;              ///< valid at block boundaries; inside a block: rip_of(i), next_rip(i)
-    uint64_t block_rip = 0;        ///< RIP of the running block's first instruction
     uint16_t aflags = 0x0200;      ///< arithmetic flags, hflags layout
     uint64_t sysflags = 2;         ///< RFLAGS without the arithmetic flags: TF IF DF IOPL NT RF VM AC VIF VIP ID and bit 1
     cpu::Segment seg[6];
@@ -106,20 +112,20 @@ class Core {
         const uint64_t n = block_rip + i->offset + i->length;
         return code_mode == CodeMode::Bits64 ? n : code_mode == CodeMode::Bits32 ? static_cast<uint32_t>(n) : static_cast<uint16_t>(n);
     }
-    /// Effective address (offset in the segment), wrapped to the address size.
+    /// Effective address (offset in the segment), wrapped to the address size. RIP-relative: see Insn::flat.
     uint64_t effective(const Insn* i) const {
         uint64_t ea = gpr[i->base] + (gpr[i->index] << i->scale) + static_cast<int64_t>(i->disp);
-        if (i->base == kRipReg) [[unlikely]] ea = next_rip(i) + static_cast<int64_t>(i->disp);
+        if (i->base == kRipReg && !i->flat) [[unlikely]] ea = next_rip(i) + static_cast<int64_t>(i->disp);
         if (i->addrsize == 8) return ea;
         return i->addrsize == 4 ? static_cast<uint32_t>(ea) : static_cast<uint16_t>(ea);
     }
     /// Linear address of the instruction's memory operand of `size` bytes; checks limits and rights outside flat
     /// addressing (raises #GP, #SS). Canonical form is checked by the access itself.
     uint64_t address(const Insn* i, unsigned size, Acc acc) {
-        if (i->flat && i->base != kRipReg) [[likely]]
-            return gpr[i->base] + (gpr[i->index] << i->scale) + static_cast<int64_t>(i->disp);
-        return segmented(i, i->seg, effective(i), size, acc);
+        if (i->flat) [[likely]] return gpr[i->base] + (gpr[i->index] << i->scale) + static_cast<int64_t>(i->disp);
+        return address_slow(i, size, acc);
     }
+    uint64_t address_slow(const Insn* i, unsigned size, Acc acc);
     /// Linear address of seg:ea with all checks of the current mode (system/segment.cpp).
     uint64_t segmented(const Insn* i, unsigned seg, uint64_t ea, unsigned size, Acc acc);
 
@@ -132,9 +138,17 @@ class Core {
             std::memcpy(&v, reinterpret_cast<const void*>(linear + e.addend), sizeof(T));
             return v;
         }
+        return load_cold<T>(i, linear);
+    }
+    template <typename T>
+    [[gnu::noinline, gnu::cold]] T load_cold(const Insn* i, uint64_t linear) {
         T v;
         load_slow(i, linear, &v, sizeof(T));
         return v;
+    }
+    template <typename T>
+    [[gnu::noinline, gnu::cold]] void store_cold(const Insn* i, uint64_t linear, T value) {
+        store_slow(i, linear, &value, sizeof(T));
     }
     template <typename T>
     void store(const Insn* i, uint64_t linear, T value) {
@@ -143,7 +157,7 @@ class Core {
             std::memcpy(reinterpret_cast<void*>(linear + e.addend), &value, sizeof(T));
             return;
         }
-        store_slow(i, linear, &value, sizeof(T));
+        store_cold<T>(i, linear, value);
     }
     /// Host pointer to a naturally placed operand that may be read and written, or nullptr (MMIO, crosses a page, code
     /// page: use rmw_slow). Raises #PF if writing is not allowed.
@@ -158,6 +172,10 @@ class Core {
     void load_slow(const Insn* i, uint64_t linear, void* out, unsigned size);
     void store_slow(const Insn* i, uint64_t linear, const void* in, unsigned size);
     void* rmw_pointer_slow(const Insn* i, uint64_t linear, unsigned size);
+    /// Called by memory.cpp before a store to a page that holds_code, once for each page of it; after the store it calls
+    /// wiring.memory.note_write(), which invalidates in every vCPU. Throws RetryAlone, before anything was stored, if the
+    /// running block itself is hit and more of it may follow. Returns at once in single-instruction mode. block_cache.cpp.
+    void code_store(const Insn* i, uint64_t gpa, unsigned size);
     /// Raises what a write of size bytes would raise, writes nothing.
     void probe_write(const Insn* i, uint64_t linear, unsigned size);
     /// Runs f with every other vCPU of the guest stopped: locked accesses that rmw_pointer refuses (split over pages, MMIO).
@@ -183,6 +201,11 @@ class Core {
         uint64_t gpa;
     };
     CodePage fetch_page(uint64_t linear);
+
+    /// tlb_flush_* call this: what was looked up by linear address (jump cache, code pages) is void. The page form drops
+    /// only if code was ever fetched from that page.
+    void fetch_flush();
+    void fetch_flush_page(uint64_t linear);
 
     void tlb_flush_all();
     void tlb_flush_nonglobal();
@@ -211,7 +234,8 @@ class Core {
     std::atomic<uint32_t> requests{0};
     static constexpr uint32_t kReqStop = 1u << 16;     ///< a rendezvous wants this vCPU between instructions
     static constexpr uint32_t kReqFlush = 1u << 17;    ///< TLB and decoded blocks are stale (extents changed)
-    static constexpr uint32_t kReqDebug = 1u << 18;    ///< TF or an armed breakpoint: run one instruction at a time
+    static constexpr uint32_t kReqDebug = 1u << 18;    ///< not needed for TF and DR7: the run loop looks at both itself
+    static constexpr uint32_t kReqStale = 1u << 19;    ///< code pages were written: Shared holds the list
     void request(uint32_t bits) { requests.fetch_or(bits); }
 
     const cpu::VcpuWiring wiring;
@@ -220,6 +244,15 @@ class Core {
     std::unique_ptr<BlockCache> blocks;
     std::unique_ptr<SystemState> system;
     const Insn* fault_insn = nullptr;  ///< set by raise(); nullptr: rip is already right
+    uint64_t debug_hits = 0;           ///< DR6 bits of data breakpoints hit: the run loop then traps with #DB
+
+    // --- the run loop's (run.cpp, chain.h) ---------------------------------------------------------------------------
+    Block* block = nullptr;        ///< the running block
+    bool alone = false;                ///< a single instruction runs: code_store need not throw
+    bool rep_unfinished = false;       ///< a REP instruction stopped between iterations: rip is its own
+    bool interrupt_waiting = false;    ///< Signal::Interrupt was seen, could not be taken yet
+    uint64_t context = 0;              ///< what jump-cache entries must match: epoch, mode, user; 0: no chaining
+    uint64_t epoch = 1;                ///< counts fetch_flush()
 };
 
 /// The tail call that makes threaded code.

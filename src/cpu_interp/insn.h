@@ -45,7 +45,9 @@ struct Insn {
     Mandatory mandatory;
     uint8_t modrm;         ///< the raw ModRM byte
     bool mem : 1;          ///< ModRM names memory
-    bool flat : 1;         ///< 64-bit mode, 64-bit address, segment base 0: linear = base + index*scale + disp
+    /// 64-bit mode, 64-bit address, segment base 0: linear = gpr[base] + (gpr[index] << scale) + disp. With kRipReg disp is
+    /// then relative to the block's start (gpr[17]); without flat it is the encoded one. Use Core::address and effective.
+    bool flat : 1;
     bool rex : 1;          ///< any REX prefix (byte registers are SPL..DIL, not AH..BH)
     bool rex_w : 1;
     bool lock : 1;

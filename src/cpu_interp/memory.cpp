@@ -1,0 +1,295 @@
+// The software TLB's slow side: misses, page crossing, MMIO, ROM, code pages, dirty log, data breakpoints.
+//
+//   load()/store() miss -> access(): translate every page of the access (fill the TLB where hits may be served without us),
+//   tell watchers of code pages, then copy. Nothing is written before all of it may be.
+//
+// A `write` tag is entered only for writable RAM that holds no code, is marked in the dirty log and whose PTE is dirty.
+// Pages with an armed data breakpoint and the xAPIC's page are never entered.
+#include <algorithm>
+
+#include "cpu/local_apic.h"
+#include "cpu_interp/system/access.h"
+#include "cpu_interp/system/system.h"
+
+namespace yado::cpu_interp {
+
+namespace {
+
+/// One page's part of an access, translated.
+struct Piece {
+    uint64_t linear;
+    unsigned size;
+    uint64_t gpa;
+    std::byte* host;  ///< of the first byte; nullptr: a device
+    bool rom;
+    bool code;
+};
+
+TlbEntry& slot(Core& c, Mmu rights, uint64_t linear) {
+    return c.tlb.entry[static_cast<int>(rights)][linear >> 12 & (kTlbSize - 1)];
+}
+
+bool is_apic_page(Core& c, uint64_t gpa) {
+    if (!c.wiring.apic) return false;
+    const auto page = c.wiring.apic->mmio_page();
+    return page && page->value() == page_down(gpa);
+}
+
+/// DR7's LEN field as bytes: 1, 2, 8, 4 (SDM vol. 3, 17.2.4).
+constexpr unsigned kBreakLength[4] = {1, 2, 8, 4};
+
+/// Calls f(n, rw) for every enabled breakpoint that overlaps [linear, linear + size).
+template <typename F>
+void for_each_breakpoint(const Core& c, uint64_t linear, unsigned size, F&& f) {
+    for (unsigned n = 0; n < 4; ++n) {
+        if (!(c.dr7 >> (2 * n) & 3)) continue;
+        const unsigned rw = c.dr7 >> (16 + 4 * n) & 3;
+        const uint64_t length = kBreakLength[c.dr7 >> (18 + 4 * n) & 3];
+        const uint64_t start = c.dr[n] & ~(length - 1);
+        if (start < linear + size && linear < start + length) f(n, rw);
+    }
+}
+
+void note_data_breakpoints(Core& c, uint64_t linear, unsigned size, Acc acc) {
+    for_each_breakpoint(c, linear, size, [&](unsigned n, unsigned rw) {
+        if (rw == 3 || (rw == 1 && acc == Acc::Write)) c.system->pending_db |= 1u << n;
+    });
+}
+
+bool page_has_data_breakpoint(const Core& c, uint64_t linear) {
+    bool found = false;
+    for_each_breakpoint(c, page_down(linear), kPageSize, [&](unsigned, unsigned rw) { found |= rw & 1; });
+    return found;
+}
+
+void fill(Core& c, uint64_t linear, Mmu rights, const Walk& w, const Piece& p) {
+    SystemState& s = *c.system;
+    if (s.alignment_check && rights == Mmu::User) return;
+    if (s.data_armed && page_has_data_breakpoint(c, linear)) return;
+    TlbEntry& e = slot(c, rights, linear);
+    const uint64_t page = page_down(linear);
+    e.read = page;
+    e.write = w.writable && !p.rom && !p.code ? page : TlbEntry::kNoTag;
+    e.addend = reinterpret_cast<uint64_t>(p.host) - linear;
+    e.meta = page_down(w.gpa) | (w.global ? kMetaGlobal : 0) | (w.large ? kMetaLarge : 0);
+    if (w.large) s.large_regions |= 1ull << (linear >> 30 & 63);
+    const unsigned index = linear >> 12 & (kTlbSize - 1);
+    s.used[static_cast<int>(rights)][index / 64] |= 1ull << (index % 64);
+}
+
+[[noreturn]] void raise_page_fault(Core& c, const Insn* i, uint64_t linear, uint32_t error) {
+    c.cr2 = linear;
+    c.raise(i, Vec::PF, error);
+}
+
+Piece translate(Core& c, const Insn* i, uint64_t linear, unsigned size, Acc acc, Mmu rights) {
+    Walk w = walk(c, linear, acc, rights);
+    if (w.fault) raise_page_fault(c, i, linear, w.error);
+    Piece p{linear, size, w.gpa, nullptr, false, false};
+    mem::Access kind{};
+    std::byte* page = is_apic_page(c, w.gpa) ? nullptr : c.wiring.memory.host_page(GuestPhysAddr(w.gpa), &kind);
+    if (!page) return p;
+    p.host = page + (w.gpa & kPageMask);
+    p.rom = kind == mem::Access::ReadOnly;
+    p.code = c.wiring.memory.holds_code(GuestPhysAddr(w.gpa));
+    if (c.wiring.memory.dirty_log()) {
+        if (acc == Acc::Write && !p.rom) c.wiring.memory.mark_dirty(GuestPhysAddr(w.gpa), Bytes(size));
+        if (acc != Acc::Write) w.writable = false;  // its first write has to be seen
+    }
+    fill(c, linear, rights, w, p);
+    return p;
+}
+
+uint64_t device_read(Core& c, uint64_t gpa, unsigned size) {
+    if (!is_apic_page(c, gpa)) return c.wiring.devices.mmio_read(GuestPhysAddr(gpa), size);
+    const uint32_t offset = gpa & kPageMask;
+    if (size < 8) return c.wiring.apic->mmio_read(offset, size);
+    return c.wiring.apic->mmio_read(offset, 4) | static_cast<uint64_t>(c.wiring.apic->mmio_read(offset + 4, 4)) << 32;
+}
+
+void device_write(Core& c, uint64_t gpa, unsigned size, uint64_t value) {
+    if (!is_apic_page(c, gpa)) return c.wiring.devices.mmio_write(GuestPhysAddr(gpa), size, value);
+    const uint32_t offset = gpa & kPageMask;
+    c.wiring.apic->mmio_write(offset, std::min(size, 4u), static_cast<uint32_t>(value));
+    if (size == 8) c.wiring.apic->mmio_write(offset + 4, 4, static_cast<uint32_t>(value >> 32));
+}
+
+void device_access(Core& c, const Piece& p, std::byte* data, Acc acc) {
+    for (unsigned done = 0; done < p.size;) {
+        const unsigned size = std::min(8u, std::bit_floor(p.size - done));
+        uint64_t value = 0;
+        if (acc == Acc::Write) {
+            std::memcpy(&value, data + done, size);
+            device_write(c, p.gpa + done, size, value);
+        } else {
+            value = device_read(c, p.gpa + done, size);
+            std::memcpy(data + done, &value, size);
+        }
+        done += size;
+    }
+}
+
+/// As one access where the size is a power of two: the vCPUs' plain loads and stores are single-copy atomic when aligned.
+void copy(void* to, const void* from, unsigned size) {
+    switch (size) {
+    case 1: std::memcpy(to, from, 1); break;
+    case 2: std::memcpy(to, from, 2); break;
+    case 4: std::memcpy(to, from, 4); break;
+    case 8: std::memcpy(to, from, 8); break;
+    default: std::memcpy(to, from, size);
+    }
+}
+
+void transfer(Core& c, const Piece& p, std::byte* data, Acc acc) {
+    if (!p.host) return device_access(c, p, data, acc);
+    if (acc != Acc::Write) return copy(data, p.host, p.size);
+    if (!p.rom) copy(p.host, data, p.size);
+}
+
+/// Translates the one or two pages of an access; returns how many.
+unsigned split(Core& c, const Insn* i, uint64_t linear, unsigned size, Acc acc, Mmu rights, Piece* pieces) {
+    const bool long_linear = long_mode(c);
+    if (!long_linear) linear = static_cast<uint32_t>(linear);
+    if (!canonical(linear) || !canonical(linear + size - 1)) [[unlikely]]
+        c.raise(i, i && i->mem && i->seg == cpu::SS ? Vec::SS : Vec::GP, 0);
+    const unsigned first = std::min<uint64_t>(size, kPageSize - (linear & kPageMask));
+    pieces[0] = translate(c, i, linear, first, acc, rights);
+    if (first == size) return 1;
+    uint64_t second = linear + first;
+    if (!long_linear) second = static_cast<uint32_t>(second);
+    pieces[1] = translate(c, i, second, size - first, acc, rights);
+    return 2;
+}
+
+}  // namespace
+
+void access(Core& c, const Insn* i, uint64_t linear, void* data, unsigned size, Acc acc, Mmu rights) {
+    if (c.system->alignment_check && rights == Mmu::User && std::has_single_bit(size) && size <= 8 && linear & (size - 1))
+        c.raise(i, Vec::AC, 0);  // SDM vol. 3, 6.15, interrupt 17
+    Piece pieces[2];
+    const unsigned count = split(c, i, linear, size, acc, rights, pieces);
+    if (acc == Acc::Write)
+        for (unsigned n = 0; n < count; ++n)
+            if (pieces[n].code && !pieces[n].rom) c.code_store(i, pieces[n].gpa, pieces[n].size);
+    if (c.system->data_armed) note_data_breakpoints(c, linear, size, acc);
+    auto* bytes = static_cast<std::byte*>(data);
+    transfer(c, pieces[0], bytes, acc);
+    if (count == 2) transfer(c, pieces[1], bytes + pieces[0].size, acc);
+}
+
+void Core::load_slow(const Insn* i, uint64_t linear, void* out, unsigned size) {
+    access(*this, i, linear, out, size, Acc::Read, mmu);
+}
+
+void Core::store_slow(const Insn* i, uint64_t linear, const void* in, unsigned size) {
+    access(*this, i, linear, const_cast<void*>(in), size, Acc::Write, mmu);
+}
+
+void Core::access_system(const Insn* i, uint64_t linear, void* data, unsigned size, Acc acc) {
+    const TlbEntry& e = slot(*this, Mmu::Supervisor, linear);
+    if ((linear ^ (acc == Acc::Write ? e.write : e.read)) <= kPageSize - size) {
+        void* host = reinterpret_cast<void*>(linear + e.addend);
+        return acc == Acc::Write ? copy(host, data, size) : copy(data, host, size);
+    }
+    access(*this, i, linear, data, size, acc, Mmu::Supervisor);
+}
+
+void* Core::rmw_pointer_slow(const Insn* i, uint64_t linear, unsigned size) {
+    if (system->alignment_check && mmu == Mmu::User && linear & (size - 1)) return nullptr;  // the load raises #AC
+    Piece pieces[2];
+    if (split(*this, i, linear, size, Acc::Write, mmu, pieces) == 2) return nullptr;
+    const Piece& p = pieces[0];
+    if (!p.host || p.rom || p.code || (system->data_armed && page_has_data_breakpoint(*this, linear))) return nullptr;
+    return p.host;
+}
+
+void Core::probe_write(const Insn* i, uint64_t linear, unsigned size) {
+    Piece pieces[2];
+    split(*this, i, linear, size, Acc::Write, mmu, pieces);
+}
+
+Core::CodePage Core::fetch_page(uint64_t linear) {
+    SystemState& s = *system;
+    const Mmu rights = cpl == 3 ? Mmu::User : Mmu::Supervisor;
+    if (!long_mode(*this)) linear = static_cast<uint32_t>(linear);
+    const uint64_t tag = page_down(linear) | (rights == Mmu::User);
+    FetchEntry& e = s.fetch[linear >> 12 & (kFetchSize - 1)];
+    if (e.tag == tag && e.generation == (e.global ? s.global_generation : s.generation)) return {e.host, e.gpa};
+
+    if (!canonical(linear)) raise(nullptr, Vec::GP, 0);
+    const Walk w = walk(*this, linear, Acc::Fetch, rights);
+    if (w.fault) raise_page_fault(*this, nullptr, linear, w.error);
+    const GuestPhysAddr page(page_down(w.gpa));
+    const auto* host = is_apic_page(*this, w.gpa) ? nullptr : wiring.memory.host_page(page);
+    e = {tag, reinterpret_cast<const uint8_t*>(host), page.value(), w.global ? s.global_generation : s.generation, w.global};
+    if (w.large) s.large_regions |= 1ull << (linear >> 30 & 63);
+    return {e.host, e.gpa};
+}
+
+// --- invalidation (SDM vol. 3, 4.10.4) ------------------------------------------------------------------------------------
+
+namespace {
+
+void drop(TlbEntry& e) { e.read = e.write = TlbEntry::kNoTag; }
+
+/// Calls f for every entry that may be valid; f returns true to drop it.
+template <typename F>
+void sweep(Core& c, F&& f) {
+    for (unsigned rights = 0; rights < 3; ++rights)
+        for (unsigned word = 0; word < kTlbSize / 64; ++word) {
+            uint64_t& used = c.system->used[rights][word];
+            for (uint64_t left = used; left; left &= left - 1) {
+                const unsigned bit = std::countr_zero(left);
+                TlbEntry& e = c.tlb.entry[rights][word * 64 + bit];
+                if (!f(e)) continue;
+                drop(e);
+                used &= ~(1ull << bit);
+            }
+        }
+}
+
+}  // namespace
+
+void Core::tlb_flush_all() {
+    sweep(*this, [](TlbEntry&) { return true; });
+    system->large_regions = 0;
+    ++system->generation;
+    ++system->global_generation;
+}
+
+void Core::tlb_flush_nonglobal() {
+    if (!(cr4 & cpu::cr4::PGE)) return tlb_flush_all();
+    sweep(*this, [](TlbEntry& e) { return !(e.meta & kMetaGlobal); });
+    ++system->generation;
+}
+
+void Core::tlb_flush_page(uint64_t linear) {
+    if (!long_mode(*this)) linear = static_cast<uint32_t>(linear);
+    for (auto& set : tlb.entry) {
+        TlbEntry& e = set[linear >> 12 & (kTlbSize - 1)];
+        if (e.read == page_down(linear)) drop(e);
+    }
+    FetchEntry& e = system->fetch[linear >> 12 & (kFetchSize - 1)];
+    if (page_down(e.tag) == page_down(linear)) e.tag = ~0ull;
+    if (!(system->large_regions >> (linear >> 30 & 63) & 1)) return;
+    // Other 4 KiB pieces of a large page: all of this GiB's are dropped.
+    sweep(*this, [&](TlbEntry& e) { return e.meta & kMetaLarge && (e.read ^ linear) >> 30 == 0; });
+    ++system->generation;
+    ++system->global_generation;
+}
+
+void Core::tlb_drop_write(uint64_t gpa_page) {
+    sweep(*this, [&](TlbEntry& e) {
+        if (page_down(e.meta) == page_down(gpa_page)) e.write = TlbEntry::kNoTag;
+        return false;
+    });
+}
+
+void tlb_drop_all_writes(Core& c) {
+    sweep(c, [](TlbEntry& e) {
+        e.write = TlbEntry::kNoTag;
+        return false;
+    });
+}
+
+}  // namespace yado::cpu_interp

@@ -1,0 +1,40 @@
+// What the run loop and the engine need of system/ beyond Core's own member functions.
+#pragma once
+
+#include <cstdint>
+
+#include "cpu/state.h"
+
+namespace yado::cpu_interp {
+
+class Core;
+struct Insn;
+
+/// The registers that system/ owns: MSRs (IA32_TSC among them). Everything else is in Core's public members.
+void system_export(const Core& c, cpu::CpuState& state);
+/// Back in; also loads the PAE page directory pointers, refreshes the paravirtual clock and flushes the TLB. Call after
+/// Core's control registers and segments are set; calls update_mode().
+void system_import(Core& c, const cpu::CpuState& state);
+
+/// Guest time stamp counter now.
+uint64_t guest_tsc(const Core& c);
+
+// --- debugging (SDM vol. 3, chapter 17): used by the run loop while kReqDebug is set --------------------------------------
+/// Sets or clears kReqDebug by RFLAGS.TF and DR7. set_rflags, MOV DR7 and event delivery call it.
+void update_debug(Core& c);
+/// Before an instruction at c.rip: true if an instruction breakpoint is armed there (and RF is clear): DR6 is set, the
+/// caller delivers a #DB fault.
+bool instruction_breakpoint(Core& c);
+/// After an instruction has completed (without a fault): clears RF, and is true if a #DB trap is due (single step if TF was
+/// set when it started, data and I/O breakpoints): DR6 is set, the caller delivers a #DB trap. After MOV SS or POP SS
+/// (c.mov_ss_shadow) it is held back until the next instruction.
+bool debug_trap_due(Core& c, bool tf_at_start);
+
+/// MSR access as RDMSR and WRMSR do it, without the CPL check; false: #GP.
+bool read_msr(Core& c, uint32_t number, uint64_t* value);
+bool write_msr(Core& c, uint32_t number, uint64_t value);
+
+/// Drops every write permission (a dirty log starts or was harvested); tlb_flush_all does it too.
+void tlb_drop_all_writes(Core& c);
+
+}  // namespace yado::cpu_interp

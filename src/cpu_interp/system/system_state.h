@@ -1,0 +1,73 @@
+// The rarely used part of a vCPU: MSRs, the PAE page directory pointers, what the TLB needs for invalidation, debug traps.
+// Thread: the vCPU's own.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "cpu/cpu_model.h"
+#include "cpu/vcpu.h"
+#include "cpu_interp/core.h"
+
+namespace yado::cpu_interp {
+
+/// Bits of TlbEntry::meta below the guest-physical page.
+inline constexpr uint64_t kMetaGlobal = 1, kMetaLarge = 2;
+
+/// Instruction-fetch translations. An entry lives while its generation does.
+struct FetchEntry {
+    uint64_t tag = ~0ull;  ///< linear page, bit 0: user
+    const uint8_t* host = nullptr;
+    uint64_t gpa = 0;
+    uint64_t generation = 0;
+    bool global = false;
+};
+inline constexpr unsigned kFetchSize = 256;
+
+class SystemState {
+  public:
+    explicit SystemState(const cpu::VcpuWiring& wiring);
+
+    // --- what the CPU model allows, worked out once ---------------------------------------------------------------
+    std::vector<cpu::CpuidEntry> cpuid_table;
+    uint64_t cr4_allowed = 0;
+    uint64_t efer_allowed = 0;
+    uint64_t physical_reserved = 0;  ///< bits 51:MAXPHYADDR
+    bool amd = false;                ///< vendor: SYSCALL and SYSENTER outside 64-bit mode differ
+    bool hypervisor = false;         ///< CPUID.1:ECX[31]
+    bool monitor = false;            ///< CPUID.1:ECX[3]
+    bool gbyte_pages = false;
+    uint32_t kvm_features = 0;       ///< CPUID.40000001H:EAX
+
+    // --- MSRs --------------------------------------------------------------------------------------------------------
+    uint64_t star = 0, lstar = 0, cstar = 0, fmask = 0, kernel_gs_base = 0, tsc_aux = 0;
+    uint64_t sysenter_cs = 0, sysenter_esp = 0, sysenter_eip = 0;
+    uint64_t tsc_offset = 0, tsc_adjust = 0;
+    uint64_t pat = 0x0007040600070406;
+    uint64_t misc_enable = 0, mcg_status = 0, spec_ctrl = 0, feature_control = 1, bios_sign = 0;
+    uint64_t mtrr_def_type = 0;
+    std::array<uint64_t, 16> mtrr_variable{};
+    std::array<uint64_t, 11> mtrr_fixed{};
+    uint64_t kvm_wall_clock = 0, kvm_system_time = 0, kvm_steal_time = 0, kvm_poll_control = 1;
+    uint32_t kvm_clock_version = 0;
+    uint64_t steal_ns = 0;           ///< steal time is not measured: it stays what was restored
+
+    // --- paging ------------------------------------------------------------------------------------------------------
+    std::array<uint64_t, 4> pdpte{};             ///< PAE paging (SDM vol. 3, 4.4.1)
+    uint64_t used[3][kTlbSize / 64] = {};        ///< TLB entries that may be valid
+    uint64_t large_regions = 0;                  ///< hash of linear bits 63:30 where large pages were entered
+    uint64_t generation = 1, global_generation = 1;
+    std::array<FetchEntry, kFetchSize> fetch{};
+    bool alignment_check = false;                ///< CR0.AM, RFLAGS.AC and CPL 3
+
+    // --- debug ---------------------------------------------------------------------------------------------------------
+    uint32_t pending_db = 0;  ///< DR6 bits of data and I/O breakpoints hit, a trap after the instruction
+    bool data_armed = false;  ///< DR7 enables a data breakpoint
+
+    // --- RDRAND ----------------------------------------------------------------------------------------------------------
+    std::array<uint64_t, 32> random{};
+    unsigned random_left = 0;
+};
+
+}  // namespace yado::cpu_interp
