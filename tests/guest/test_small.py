@@ -1,0 +1,119 @@
+"""Debian's cloud kernel with an initramfs: processors, disks, network, entropy, time, resets and crashes."""
+import hashlib
+import http.server
+import os
+import pathlib
+import tempfile
+import threading
+import unittest
+
+from guest import small_guest
+
+BOOT = 180  # seconds that a boot may take on a slow, shared machine
+
+
+class SmallGuest(unittest.TestCase):
+    def finish(self, guest, status=0):
+        self.assertEqual(guest.wait(BOOT), status, guest.text[-3000:])
+
+    def test_one_processor_boots_and_powers_off_with_status_0(self):
+        with small_guest("boot,time", "--net", "none") as guest:
+            self.finish(guest)
+            self.assertRegex(guest.results("boot")[0], r"init runs, 1 cpus")
+            self.assertIn(guest.results("time")[0], ("slept 2", "slept 3"))
+
+    def test_two_processors_compute_the_same(self):
+        with small_guest("boot,smp", "--net", "none", "--cpus", "2") as guest:
+            self.finish(guest)
+            self.assertRegex(guest.results("boot")[0], r"init runs, 2 cpus")
+            self.assertEqual(guest.results("smp"), ["1 distinct of 2"])
+
+    def test_eight_processors_come_up(self):
+        with small_guest("boot", "--net", "none", "--cpus", "8") as guest:
+            self.finish(guest)
+            self.assertRegex(guest.results("boot")[0], r"init runs, 8 cpus")
+
+    def test_memory_above_4_gib_is_used(self):
+        with small_guest("boot", "--net", "none", memory="5G") as guest:
+            self.finish(guest)
+            self.assertGreater(int(guest.results("boot")[0].split(", ")[2].split()[0]), 4_800_000)
+
+    def test_the_guest_clock_is_kvmclock_or_tsc(self):
+        with small_guest("boot", "--net", "none") as guest:
+            self.finish(guest)
+            self.assertRegex(guest.results("boot")[0], r"clock (kvm-clock|tsc)")
+
+    def test_disks_read_and_write_back(self):
+        with tempfile.TemporaryDirectory() as folder:
+            first, second = pathlib.Path(folder, "a.img"), pathlib.Path(folder, "b.img")
+            content = os.urandom(3 << 20)
+            first.write_bytes(content)
+            second.write_bytes(bytes(4 << 20))
+            with small_guest("disk", "--net", "none", "--disk", f"path={first},format=raw,readonly=on",
+                             "--disk", f"path={second},format=raw") as guest:
+                self.finish(guest)
+                said = guest.results("disk")
+                self.assertEqual(said[0], "sum " + hashlib.sha256(content).hexdigest())
+                self.assertEqual(said[1], "written blocks read back")
+                self.assertEqual(said[2], "written " + hashlib.sha256(second.read_bytes()[: 2 << 20]).hexdigest())
+            self.assertEqual(first.read_bytes(), content)
+
+    def test_a_snapshot_disk_keeps_the_image_as_it_was(self):
+        with tempfile.TemporaryDirectory() as folder:
+            first, second = pathlib.Path(folder, "a.img"), pathlib.Path(folder, "b.img")
+            first.write_bytes(bytes(1 << 20))
+            second.write_bytes(bytes(4 << 20))
+            with small_guest("disk", "--net", "none", "--disk", f"path={first},format=raw",
+                             "--disk", f"path={second},format=raw,snapshot=on") as guest:
+                self.finish(guest)
+                self.assertIn("written blocks read back", guest.results("disk"))
+            self.assertEqual(second.read_bytes(), bytes(4 << 20))
+
+    def test_the_network_reaches_the_host(self):
+        page = os.urandom(300_000)
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(page)))
+                self.end_headers()
+                self.wfile.write(page)
+
+            def log_message(self, *_):
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            with small_guest("net", "--net", "user", append=f"port={server.server_port}") as guest:
+                self.finish(guest)
+                self.assertIn("dhcp answered", guest.results("net"))
+                self.assertIn("http " + hashlib.sha256(page).hexdigest(), guest.results("net"))
+        finally:
+            server.shutdown()
+
+    def test_entropy_comes_from_virtio_rng(self):
+        with small_guest("rng", "--net", "none") as guest:
+            self.finish(guest)
+            self.assertRegex(guest.results("rng")[0], r"^virtio_rng\S* 64 bytes")
+
+    def test_no_mitigation_costs_time(self):
+        with small_guest("vulnerabilities", "--net", "none") as guest:
+            self.finish(guest)
+            for line in guest.results("vulnerabilities"):
+                self.assertNotRegex(line, r"Vulnerable|PTI|Retpolines|Clear CPU buffers")
+
+    def test_a_reboot_starts_the_guest_again_and_no_reboot_ends_it_with_0(self):
+        with small_guest("reboot", "--net", "none", "--no-reboot") as guest:
+            self.finish(guest, 0)
+        with small_guest("reboot", "--net", "none") as guest:
+            first = guest.expect("yado-test reboot: now", BOOT).end()
+            guest.expect("yado-test reboot: now", BOOT, after=first)
+
+    def test_a_panic_is_exit_status_8(self):
+        with small_guest("panic", "--net", "none", append="panic=0") as guest:
+            self.finish(guest, 8)
+
+
+if __name__ == "__main__":
+    unittest.main()
