@@ -1,0 +1,238 @@
+#!/usr/bin/env python3
+"""Yado beside QEMU's TCG on the same work in the same run: medians, their spread, JSON and a table.
+
+Usage: bench.py [--runs 5] [--yado build/bin/yado] [--guest-dir build/guest] [--out bench/results]
+Both sides run interleaved, on the same kernel, initramfs and image. Only ratios mean anything: machines are shared.
+"""
+import argparse
+import json
+import os
+import pathlib
+import pty
+import re
+import select
+import signal
+import statistics
+import struct
+import subprocess
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+class Console:
+    """A process on a pseudo-terminal whose output is awaited."""
+
+    def __init__(self, command):
+        master, slave = pty.openpty()
+        self.began = time.monotonic()
+        self.process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+        os.close(slave)
+        self.master, self.text = master, ""
+
+    def until(self, pattern, seconds):
+        """Seconds from the start of the process until the pattern is on the console."""
+        end = time.monotonic() + seconds
+        while not re.search(pattern, self.text):
+            left = end - time.monotonic()
+            if left <= 0 or self.process.poll() is not None and not select.select([self.master], [], [], 0)[0]:
+                raise RuntimeError(f"no {pattern!r}: {self.text[-2000:]}")
+            if select.select([self.master], [], [], min(left, 0.5))[0]:
+                try:
+                    self.text += os.read(self.master, 65536).decode(errors="replace")
+                except OSError:
+                    time.sleep(0.01)
+        return time.monotonic() - self.began
+
+    def end(self):
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        os.close(self.master)
+
+
+def cpu_seconds(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_beyond_ram(pid, ram_marks):
+    """Resident KiB of a process without its guest RAM (mappings whose smaps header matches one of ram_marks)."""
+    total, ram, in_ram = 0, 0, False
+    for line in pathlib.Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
+            begin, stop = (int(x, 16) for x in line.split()[0].split("-"))
+            in_ram = any(mark(line, stop - begin) for mark in ram_marks)
+        elif line.startswith("Rss:"):
+            kib = int(line.split()[1])
+            total += kib
+            ram += kib if in_ram else 0
+    return total - ram
+
+
+class Side:
+    def __init__(self, name, small, image, loop, ram_marks):
+        self.name, self.small, self.image, self.loop, self.ram_marks = name, small, image, loop, ram_marks
+
+
+def sides(args, loop, image):
+    kernel, initrd = str(args.guest_dir / "vmlinuz"), str(args.guest_dir / "initrd.gz")
+    qemu = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-M", "q35", "-cpu", "max", "-nographic", "-no-reboot", "-nodefaults", "-serial",
+            "mon:stdio"]
+
+    def yado_small(tests, cpus=1):
+        return [args.yado, "run", "--engine", "bt", "--kernel", kernel, "--initrd", initrd, "--memory", "256M", "--cpus", str(cpus), "--net", "none",
+                "--append", f"console=ttyS0 quiet test={tests}"]
+
+    def qemu_small(tests, cpus=1):
+        return [*qemu, "-m", "256", "-smp", str(cpus), "-kernel", kernel, "-initrd", initrd, "-append", f"console=ttyS0 quiet test={tests}"]
+
+    def yado_image(cpus):
+        return [args.yado, "run", "--engine", "bt", "--cpus", str(cpus), "--memory", "512M", "debian"]
+
+    def qemu_image(cpus):
+        return [*qemu, "-m", "512", "-smp", str(cpus), "-kernel", str(image / "vmlinuz"), "-initrd", str(image / "initrd.img"), "-append",
+                "root=/dev/vda rw console=ttyS0 quiet", "-snapshot", "-drive", f"file={image / 'disk.img'},if=virtio,format=raw", "-netdev", "user,id=n",
+                "-device", "virtio-net-pci,netdev=n"]
+
+    return [
+        Side("yado", yado_small, yado_image,
+             [args.yado, "run", "--engine", "bt", "--kernel", loop, "--memory", "16M", "--net", "none", "--debug-exit", "--console", "none"],
+             [lambda line, size: "yado-guest-ram" in line]),
+        Side("qemu", qemu_small, qemu_image,
+             ["qemu-system-x86_64", "-accel", "tcg", "-M", "q35", "-m", "16", "-display", "none", "-nodefaults", "-device",
+              "isa-debug-exit,iobase=0xf4,iosize=1", "-kernel", loop],
+             [lambda line, size: size == 256 << 20]),
+    ]
+
+
+def build_loop(folder, iterations):
+    path = folder / f"loop-{iterations}.elf"
+    subprocess.run(["gcc", "-m32", "-nostdlib", "-static", "-Wl,--build-id=none", "-Wl,-Ttext=0x200000", "-Wl,-z,noexecstack", "-o", path,
+                    HERE / "loop.S"], check=True)
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<I", data, data.index(b"ITERATNS") + 8, iterations)
+    path.write_bytes(data)
+    return str(path)
+
+
+def seconds_of(command):
+    began = time.monotonic()
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, timeout=600)
+    return time.monotonic() - began
+
+
+def measure_init(side):
+    console = Console(side.small("boot"))
+    try:
+        return console.until(r"yado-test boot", 300)
+    finally:
+        console.end()
+
+
+def measure_login(side, cpus):
+    console = Console(side.image(cpus))
+    try:
+        return console.until(r"login: ", 900)
+    finally:
+        console.end()
+
+
+def measure_idle(side):
+    """Host CPU per cent of an idle guest, and resident KiB beyond its RAM."""
+    console = Console(side.small("idle") [:-1] + [side.small("idle")[-1] + " seconds=20"])
+    try:
+        console.until(r"idle: begins", 300)
+        time.sleep(3)  # measuring an idle guest means letting it idle
+        before, t0 = cpu_seconds(console.process.pid), time.monotonic()
+        time.sleep(10)
+        share = (cpu_seconds(console.process.pid) - before) / (time.monotonic() - t0) * 100
+        return share, resident_beyond_ram(console.process.pid, side.ram_marks)
+    finally:
+        console.end()
+
+
+def measure_socket(args):
+    """Milliseconds from the start of `yado run` until its control socket answers."""
+    name = f"bench{os.getpid()}"
+    runtime = pathlib.Path(os.environ.get("XDG_RUNTIME_DIR") or "/run") / "yado" / name / "control.sock"
+    if os.geteuid() == 0:
+        runtime = pathlib.Path("/run/yado") / name / "control.sock"
+    console = Console([args.yado, "run", "--engine", "bt", "--name", name, "--kernel", str(args.guest_dir / "vmlinuz"), "--initrd",
+                       str(args.guest_dir / "initrd.gz"), "--memory", "256M", "--net", "none", "--append", "console=ttyS0 quiet test=boot"])
+    try:
+        while not runtime.exists():
+            if time.monotonic() - console.began > 10:
+                raise RuntimeError("no control socket")
+            time.sleep(0.0002)
+        return (time.monotonic() - console.began) * 1000
+    finally:
+        console.end()
+
+
+def collect(args, folder):
+    few, many = 2_000_000, 12_000_000
+    image = pathlib.Path(subprocess.run([args.yado, "image", "ls", "--json"], check=True, capture_output=True, text=True).stdout and image_dir(args))
+    loops = {n: sides(args, build_loop(folder, n), image) for n in (few, many)}
+    both = loops[few]
+    rows = {}
+
+    def note(row, side, value):
+        rows.setdefault(row, {}).setdefault(side, []).append(value)
+        print(f"  {row}: {side} {value:.4g}", flush=True)
+
+    for run in range(args.runs):
+        print(f"run {run + 1} of {args.runs}", flush=True)
+        for index, side in enumerate(both):
+            note("kernel start to /init, s", side.name, measure_init(side))
+            short, long = (seconds_of(loops[n][index].loop) for n in (few, many))
+            note("instructions, million a second", side.name, 16 * (many - few) / (long - short) / 1e6)
+            share, kib = measure_idle(side)
+            note("host CPU of an idle guest, %", side.name, share)
+            note("resident beyond guest RAM (256 MiB, 1 vCPU), MiB", side.name, kib / 1024)
+            if run < args.logins:
+                note("image to login prompt, 1 vCPU, s", side.name, measure_login(side, 1))
+                note("image to login prompt, 2 vCPUs, s", side.name, measure_login(side, 2))
+        note("process start to control socket, ms", "yado", measure_socket(args))
+    return rows
+
+
+def image_dir(args):
+    listed = json.loads(subprocess.run([args.yado, "image", "ls", "--json"], check=True, capture_output=True, text=True).stdout)
+    for entry in listed:
+        if entry["name"] == "debian":
+            return entry["path"]
+    raise SystemExit("bench: build the image first: yado image build debian")
+
+
+def table(rows):
+    lines = ["| work | Yado bt | QEMU TCG | Yado / QEMU | spread Yado, QEMU |", "|---|---|---|---|---|"]
+    for row, by_side in rows.items():
+        medians = {s: statistics.median(v) for s, v in by_side.items()}
+        spread = ", ".join(f"{min(v):.3g} to {max(v):.3g}" for v in by_side.values())
+        qemu = medians.get("qemu")
+        ratio = f"{medians['yado'] / qemu:.2f}" if qemu else ""
+        lines.append(f"| {row} | {medians['yado']:.3g} | {f'{qemu:.3g}' if qemu else ''} | {ratio} | {spread} |")
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--logins", type=int, default=5, help="in how many of the runs the whole image boots")
+    parser.add_argument("--yado", default="build/bin/yado")
+    parser.add_argument("--guest-dir", type=pathlib.Path, default=pathlib.Path("build/guest"))
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("bench/results"))
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = collect(args, pathlib.Path(folder))
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "first-light.json").write_text(json.dumps(rows, indent=1) + "\n")
+    text = table(rows)
+    (args.out / "first-light.md").write_text(text + "\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
