@@ -100,7 +100,7 @@ class ConsoleHub {
         std::map<uint64_t, std::function<void()>> watches;
     };
     void append(State& state, std::string_view bytes);
-    Guarded<State, LockRank::Leaf> state_;
+    Guarded<State, LockRank::Sink> state_;
 };
 
 }  // namespace yado::api

@@ -46,7 +46,7 @@ class EventLog {
         std::map<uint64_t, Listener> listeners;
     };
     const Clock& clock_;
-    Guarded<State, LockRank::Leaf> state_;
+    Guarded<State, LockRank::Sink> state_;
 };
 
 }  // namespace yado::api

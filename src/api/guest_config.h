@@ -1,8 +1,8 @@
 // What a guest is made of, as plain data: the command line, a TOML file and JSON all end here.
 //
-//     flat text "path=a.img,snapshot=on" --\
-//     guest.toml                       -----> one reader of named fields (fields.h) -> GuestConfig -> validate()
-//     JSON (to a detached yado-vmm)    ----/
+//     flat text "path=a.img,snapshot=on"  ---.
+//     guest.toml                          ---+-> one reader of named fields (fields.h) -> GuestConfig -> validate()
+//     JSON (to a detached guest's process) --'
 #pragma once
 
 #include <array>
@@ -99,8 +99,8 @@ struct GuestConfig {
     friend bool operator==(const GuestConfig&, const GuestConfig&) = default;
 };
 
-/// "512M", "1G", "1.5"-less: a whole number with an optional K, M, G or T (powers of 1024; an "iB" or "B" may follow). A number alone is
-/// bytes. Errors: Usage.
+/// "512M", "1G": a whole number with an optional K, M, G or T (powers of 1024; "iB" or "B" may follow). A number alone
+/// is bytes. Errors: Usage.
 Result<Bytes> parse_size(std::string_view text);
 /// The shortest exact text: "512M", "1G", "1000".
 std::string to_string(Bytes size);

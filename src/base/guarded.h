@@ -19,6 +19,7 @@ enum class LockRank : uint8_t {
     Interrupt = 50,  ///< PIC, IOAPIC
     Lapic = 60,
     Vcpu = 70,       ///< a vCPU's pending requests
+    Sink = 75,       ///< console hub, event log: anybody tells them, they post to executors
     Executor = 80,   ///< an executor's queue: anything may post while it holds its own lock
     Leaf = 90,       ///< logging, counters
 };

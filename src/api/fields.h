@@ -1,0 +1,145 @@
+// One table of named fields for each type of the API. A visitor is a template over field types: the JSON writer, the
+// reader (JSON, TOML and flat text all become JSON first) and the schema writer walk the same tables.
+// Included by this module's .cpp files only.
+#pragma once
+
+#include <array>
+#include <span>
+#include <type_traits>
+#include <utility>
+
+#include "api/guest_config.h"
+#include "api/guest_info.h"
+
+namespace yado::api {
+
+/// The words of an enum, in the order of its values.
+template <typename Enum>
+inline constexpr std::array<std::string_view, 0> kWords{};
+template <>
+inline constexpr std::array<std::string_view, 3> kWords<EngineChoice>{"auto", "kvm", "bt"};
+template <>
+inline constexpr std::array<std::string_view, 5> kWords<ConsoleKind>{"stdio", "pty", "none", "file", "socket"};
+template <>
+inline constexpr std::array<std::string_view, 2> kWords<NetKind>{"user", "none"};
+template <>
+inline constexpr std::array<std::string_view, 2> kWords<DiskAio>{"io_uring", "threads"};
+template <>
+inline constexpr std::array<std::string_view, 2> kWords<Transport>{"tcp", "udp"};
+template <>
+inline constexpr std::array<std::string_view, 4> kWords<RunState>{"starting", "running", "paused", "stopped"};
+template <>
+inline constexpr std::array<std::string_view, 7> kWords<StopReason>{"none", "powered-off", "rebooted", "stopped",
+                                                                    "debug-exit", "crashed", "failed"};
+
+template <typename Enum>
+std::string_view word_of(Enum value) {
+    const auto index = static_cast<size_t>(std::to_underlying(value));
+    return index < kWords<Enum>.size() ? kWords<Enum>[index] : "?";
+}
+
+// fields(visitor, object): visitor(name, member, description) for every field. Object may be const.
+
+template <typename V, typename T>
+    requires std::is_same_v<std::remove_const_t<T>, DiskConfig>
+void fields(V& v, T& d) {
+    v("id", d.id, "name of the device");
+    v("path", d.path, "image file on the host");
+    v("format", d.format, "image format: raw");
+    v("readonly", d.readonly, "the guest may not write");
+    v("snapshot", d.snapshot, "writes are thrown away at the end");
+    v("serial", d.serial, "serial number that the guest sees, at most 20 characters");
+    v("aio", d.aio, "how the host does the I/O");
+    v("direct", d.direct, "bypass the host's page cache");
+}
+
+template <typename V, typename T>
+    requires std::is_same_v<std::remove_const_t<T>, NetConfig>
+void fields(V& v, T& n) {
+    v("id", n.id, "name of the device");
+    v("kind", n.kind, "user: NAT without privileges; none: a NIC without a cable");
+    v("mac", n.mac, "Ethernet address, 52:54:00:...");
+    v("forward", n.forward, "host port to guest port: [tcp:|udp:][ADDR:]PORT-[ADDR:]PORT");
+    v("hostname", n.hostname, "host name that DHCP hands out");
+    v("dns", n.dns, "IPv4 address of the name server");
+    v("restrict", n.restricted, "only forwarded ports pass");
+}
+
+template <typename V, typename T>
+    requires std::is_same_v<std::remove_const_t<T>, GuestConfig>
+void fields(V& v, T& g) {
+    v("name", g.name, "name of the guest");
+    v("engine", g.engine, "what runs its instructions");
+    v("cpu", g.cpu, "CPU model: x86-64-v1, x86-64-v2, x86-64-v3, host");
+    v("cpus", g.cpus, "number of vCPUs");
+    v("memory", g.memory, "RAM: 512M, 2G");
+    v("image", g.image, "name of a built image");
+    v("kernel", g.kernel, "bzImage, PVH or multiboot ELF file");
+    v("initrd", g.initrd, "initial RAM disk file");
+    v("append", g.append, "kernel command line");
+    v("disk", g.disk, "disks");
+    v("net", g.net, "network interfaces");
+    v("console", g.console, "stdio, pty, none, file=PATH or socket=PATH");
+    v("debug_exit", g.debug_exit, "isa-debug-exit at port 0xf4");
+    v("no_reboot", g.no_reboot, "the first reset ends the guest");
+    v("rng", g.rng, "virtio-rng device");
+    v("balloon", g.balloon, "virtio-balloon device");
+}
+
+template <typename V, typename T>
+    requires std::is_same_v<std::remove_const_t<T>, ExitReport>
+void fields(V& v, T& r) {
+    v("reason", r.reason, "why the guest ended");
+    v("detail", r.detail, "one line more");
+    v("debug_code", r.debug_code, "value written to the debug-exit port");
+}
+
+template <typename V, typename T>
+    requires std::is_same_v<std::remove_const_t<T>, DeviceInfo>
+void fields(V& v, T& d) {
+    v("id", d.id, "name of the device, unique in the guest");
+    v("kind", d.kind, "what it is: virtio-blk, uart16550");
+    v("location", d.location, "PCI address, port or MMIO address");
+    v("detail", d.detail, "one line about its back end");
+}
+
+template <typename V, typename T>
+    requires std::is_same_v<std::remove_const_t<T>, GuestInfo>
+void fields(V& v, T& g) {
+    v("name", g.name, "name of the guest");
+    v("pid", g.pid, "process that runs it");
+    v("state", g.state, "run state");
+    v("stop_reason", g.stop_reason, "why it stopped, if it did");
+    v("engine", g.engine, "kvm or bt");
+    v("engine_reason", g.engine_reason, "why this engine");
+    v("cpu", g.cpu, "CPU model");
+    v("cpus", g.cpus, "number of vCPUs");
+    v("memory", g.memory, "RAM in bytes");
+    v("uptime", g.uptime, "nanoseconds since the first start");
+    v("image", g.image, "name of the image, if any");
+    v("console", g.console, "where its console is");
+}
+
+template <typename V, typename T>
+    requires std::is_same_v<std::remove_const_t<T>, Event>
+void fields(V& v, T& e) {
+    v("number", e.number, "1, 2, 3 ... within a guest");
+    v("time", e.time, "nanoseconds since 1970-01-01 UTC");
+    v("kind", e.kind, "what happened");
+    v("detail", e.detail, "one line more");
+}
+
+template <typename V, typename T>
+    requires std::is_same_v<std::remove_const_t<T>, ApiError>
+void fields(V& v, T& e) {
+    v("kind", e.kind, "failed, usage, not-found, conflict, denied, unreachable, timed-out, guest-crashed, out-of-range, corrupt");
+    v("message", e.message, "what failed, on what, why, what to do");
+}
+
+/// True for types with a table.
+template <typename T, typename... List>
+inline constexpr bool kOneOf = (std::is_same_v<T, List> || ...);
+template <typename T>
+concept Described = kOneOf<T, DiskConfig, NetConfig, GuestConfig, ExitReport, DeviceInfo, GuestInfo, Event, ApiError>;
+
+}  // namespace yado::api

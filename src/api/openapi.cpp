@@ -1,0 +1,121 @@
+// The OpenAPI 3.1 document: schemas from the field tables, paths from the route table.
+#include "api/encode.h"
+#include "api/routes.h"
+
+namespace yado::api {
+
+namespace {
+
+constexpr Route kRoutes[] = {
+    {"GET", "/v1/guest", Operation::GetGuest, "getGuest", "State and make of the guest", "GuestInfo", "", ""},
+    {"GET", "/v1/devices", Operation::GetDevices, "getDevices", "Its devices", "[]DeviceInfo", "", ""},
+    {"GET", "/v1/counters", Operation::GetCounters, "getCounters", "Its counters by name", "Counters", "", ""},
+    {"POST", "/v1/pause", Operation::Pause, "pause", "Stop all vCPUs", "", "", ""},
+    {"POST", "/v1/resume", Operation::Resume, "resume", "Let a paused guest go on", "", "", ""},
+    {"POST", "/v1/reset", Operation::Reset, "reset", "Press the reset button", "", "", ""},
+    {"POST", "/v1/power-button", Operation::PowerButton, "powerButton", "Press the ACPI power button", "", "", ""},
+    {"POST", "/v1/power-off", Operation::PowerOff, "powerOff", "Pull the plug", "", "", ""},
+    {"GET", "/v1/events", Operation::GetEvents, "getEvents", "Events: those after number `after`, then new ones as they come",
+     "text/event-stream", "after", ""},
+    {"GET", "/v1/console", Operation::GetConsole, "getConsole",
+     "What the console printed from position `from`, then more as it comes. With `Upgrade: yado-console`: 101, and the connection "
+     "carries typed bytes to the guest as well (one typist at a time)",
+     "application/octet-stream", "from", ""},
+    {"POST", "/v1/console", Operation::TypeConsole, "typeConsole", "Type the body", "", "", "application/octet-stream"},
+    {"POST", "/v1/console/size", Operation::ResizeConsole, "resizeConsole", "Tell the guest the terminal's size", "", "columns rows", ""},
+    {"GET", "/v1/openapi.json", Operation::GetOpenApi, "getOpenApi", "This document", "application/json", "", ""},
+};
+
+Json schema_of(const std::string*) { return {{"type", "string"}}; }
+Json schema_of(const Bytes*) { return {{"type", "integer"}, {"format", "int64"}, {"minimum", 0}}; }
+Json schema_of(const Nanoseconds*) { return {{"type", "integer"}, {"format", "int64"}}; }
+template <typename T>
+    requires std::is_integral_v<T>
+Json schema_of(const T*) {
+    Json out = {{"type", "integer"}};
+    if constexpr (std::is_unsigned_v<T>) out["minimum"] = 0;
+    return out;
+}
+template <typename T>
+    requires std::is_enum_v<T>
+Json schema_of(const T*) {
+    Json words = Json::array();
+    for (const std::string_view word : kWords<T>) words.push_back(std::string(word));
+    return {{"type", "string"}, {"enum", words}};
+}
+
+struct SchemaMaker {
+    Json properties = Json::object();
+    Json required = Json::array();
+    template <typename T>
+    void operator()(const char* name, const T& member, const char* description) {
+        properties[name] = schema_of(&member);
+        properties[name]["description"] = description;
+        required.push_back(name);
+    }
+};
+
+template <typename T>
+Json object_schema() {
+    SchemaMaker maker;
+    const T object{};
+    fields(maker, object);
+    return {{"type", "object"}, {"properties", maker.properties}, {"required", maker.required}};
+}
+
+Json reference(std::string_view name) { return {{"$ref", "#/components/schemas/" + std::string(name)}}; }
+
+Json success_of(const Route& route) {
+    if (route.response.empty()) return {{"description", "Done"}};
+    std::string media = "application/json";
+    Json schema;
+    if (route.response.find('/') != route.response.npos) {
+        media = route.response;
+        schema = {{"type", media == "application/json" ? "object" : "string"}};
+    } else if (route.response.starts_with("[]")) {
+        schema = {{"type", "array"}, {"items", reference(route.response.substr(2))}};
+    } else {
+        schema = reference(route.response);
+    }
+    return {{"description", "Done"}, {"content", {{media, {{"schema", schema}}}}}};
+}
+
+Json parameters_of(const Route& route) {
+    Json out = Json::array();
+    std::string_view rest = route.parameters;
+    while (!rest.empty()) {
+        const size_t space = std::min(rest.find(' '), rest.size());
+        out.push_back({{"name", std::string(rest.substr(0, space))}, {"in", "query"}, {"schema", {{"type", "integer"}, {"minimum", 0}}}});
+        rest.remove_prefix(std::min(space + 1, rest.size()));
+    }
+    return out;
+}
+
+Json operation_of(const Route& route) {
+    Json out = {{"operationId", std::string(route.id)}, {"summary", std::string(route.summary)}};
+    if (!route.parameters.empty()) out["parameters"] = parameters_of(route);
+    if (!route.body.empty()) out["requestBody"] = {{"content", {{std::string(route.body), {{"schema", {{"type", "string"}}}}}}}};
+    const Json error = {{"description", "Refused"}, {"content", {{"application/json", {{"schema", reference("ApiError")}}}}}};
+    out["responses"] = {{route.response.empty() ? "204" : "200", success_of(route)}, {"default", error}};
+    return out;
+}
+
+}  // namespace
+
+std::span<const Route> routes() { return kRoutes; }
+
+std::string openapi_document() {
+    Json paths = Json::object();
+    for (const Route& route : kRoutes)
+        paths[std::string(route.path)][route.method == "GET" ? "get" : "post"] = operation_of(route);
+    const Json counters = {{"type", "object"}, {"additionalProperties", {{"type", "integer"}, {"minimum", 0}}}};
+    const Json schemas = {{"GuestInfo", object_schema<GuestInfo>()}, {"DeviceInfo", object_schema<DeviceInfo>()},
+                          {"Event", object_schema<Event>()},         {"Counters", counters},
+                          {"ApiError", object_schema<ApiError>()}};
+    return dump({{"openapi", "3.1.0"},
+                 {"info", {{"title", "Yado guest control socket"}, {"version", "1"}}},
+                 {"paths", paths},
+                 {"components", {{"schemas", schemas}}}});
+}
+
+}  // namespace yado::api
