@@ -1,0 +1,29 @@
+// What two outcomes differ in, and what of it is allowed to.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "generate.h"
+
+namespace yado::oracle {
+
+/// Parts of a case's result that the manual leaves undefined or to the implementation.
+struct Mask {
+    uint64_t rflags = 0;                                     ///< ignored flags
+    std::vector<std::pair<uint32_t, uint32_t>> memory;       ///< ignored bytes: offset in the operand, length
+};
+Mask mask_of(ZydisMnemonic mnemonic);
+
+/// A branch's landing is a trap on the host and none by the interpreter: makes the host's outcome look the same.
+void settle_branch(const Case& test, Outcome* native);
+
+/// One line a difference; empty: equal. x87 last instruction and data pointers and the last opcode are not compared:
+/// AMD saves them only with an unmasked exception pending (APM vol. 2, 11.4.4).
+std::string differences(const Case& test, const Mask& mask, const Outcome& native, const Outcome& guest);
+/// The window's bytes that differ, but those that `mask` allows at the operand at `operand` (window offset).
+std::string window_differences(const Mask& mask, uint32_t operand, const uint8_t* native, const uint8_t* guest);
+/// Input state in full, for a report.
+std::string describe(const Case& test);
+
+}  // namespace yado::oracle

@@ -1,0 +1,115 @@
+#include "guest.h"
+
+#include <stdexcept>
+
+namespace yado::oracle {
+
+namespace {
+
+// Guest-physical layout.
+constexpr uint64_t kPml4 = 0x1000, kPdpt = 0x2000, kPd = 0x3000, kCodePt = 0x4000, kWindowPt = 0x5000;
+constexpr uint64_t kGdt = 0x8000, kTss = 0x9000, kCodePage = 0x10000, kWindowPages = 0x20000;
+constexpr uint64_t kPresent = 1, kWritable = 2, kUser = 4, kNoExecute = 1ull << 63;
+
+template <typename T>
+void must(const Result<T>& result) {
+    if (!result) throw std::runtime_error(result.error().message());
+}
+
+/// Linux's user-visible segments (arch/x86/kernel/cpu/common.c, gdt_page), so that LAR, LSL and loads agree with the host.
+constexpr uint64_t kGdtEntries[16] = {0, 0x00cf9b000000ffff, 0x00af9b000000ffff, 0x00cf93000000ffff, 0x00cffb000000ffff,
+                                      0x00cff3000000ffff, 0x00affb000000ffff, 0, 0x00008b0090000067, 0};
+
+cpu::Segment segment(uint16_t selector, uint32_t attr) { return {selector, attr, 0xffffffff, 0}; }
+
+}  // namespace
+
+struct Guest::Devices final : cpu::DeviceAccess {
+    uint64_t port_read(Port, unsigned) override { return ~0ull; }
+    void port_write(Port, unsigned, uint64_t) override {}
+    uint64_t mmio_read(GuestPhysAddr, unsigned) override { return ~0ull; }
+    void mmio_write(GuestPhysAddr, unsigned, uint64_t) override {}
+};
+
+Guest::Guest() : devices_(std::make_unique<Devices>()) {
+    must(memory_.add_ram(GuestPhysAddr(0), 1_MiB));
+    auto model = cpu::make_model("x86-64-v2", cpu_interp::supported_features(), 1, 1'000'000'000);
+    must(model);
+    model_ = *model;
+    const cpu::VcpuWiring wiring{0, model_, memory_, *devices_, nullptr, nullptr, 1'000'000'000};
+    stepper_ = std::make_unique<cpu_interp::Stepper>(wiring, cpu_interp::make_shared_state(memory_));
+    build_tables();
+}
+
+Guest::~Guest() = default;
+
+uint8_t* Guest::window() const { return reinterpret_cast<uint8_t*>(memory_.host_page(GuestPhysAddr(kWindowPages))); }
+
+void Guest::build_tables() {
+    const auto put = [&](uint64_t table, uint64_t index, uint64_t entry) { must(memory_.store(GuestPhysAddr(table + 8 * index), entry)); };
+    const uint64_t all = kPresent | kWritable | kUser;
+    put(kPml4, 0, kPdpt | all);
+    put(kPdpt, 0, kPd | all);
+    put(kPd, kCode >> 21, kCodePt | all);
+    put(kPd, kWindow >> 21, kWindowPt | all);
+    put(kCodePt, kCode >> 12 & 511, kCodePage | all);
+    for (uint64_t page = 0; page < kWindowSize / kPage; ++page)
+        put(kWindowPt, (kWindow >> 12 & 511) + page,
+            (kWindowPages + page * kPage) | kPresent | kUser | kNoExecute | (page * kPage < kWindowWritable ? kWritable : 0));
+    for (unsigned i = 0; i < 16; ++i) put(kGdt, i, kGdtEntries[i]);
+    put(kPd, 0, 0x80 | kPresent);  // 2 MiB of supervisor memory at 0: descriptor tables. (Not present for the user's eyes.)
+
+    base_ = cpu::reset_state();
+    base_.seg[cpu::CS] = segment(0x33, 0xa0fb);
+    base_.seg[cpu::SS] = base_.seg[cpu::DS] = base_.seg[cpu::ES] = segment(0x2b, 0xc0f3);
+    base_.seg[cpu::FS] = {0, 0x10000, 0, kFsBase};
+    base_.seg[cpu::GS] = {0, 0x10000, 0, kGsBase};
+    base_.gdtr = {127, kGdt};
+    base_.idtr = {0, 0};
+    base_.tr = {0x40, 0x8b, 0x67, kTss};
+    base_.ldtr = {0, 0x10000, 0, 0};
+    base_.cr0 = cpu::cr0::PE | cpu::cr0::MP | cpu::cr0::ET | cpu::cr0::NE | cpu::cr0::WP | cpu::cr0::AM | cpu::cr0::PG;
+    base_.cr3 = kPml4;
+    base_.cr4 = cpu::cr4::PAE | cpu::cr4::OSFXSR | cpu::cr4::OSXMMEXCPT | cpu::cr4::OSXSAVE | cpu::cr4::FSGSBASE | cpu::cr4::UMIP;
+    base_.efer = cpu::efer::SCE | cpu::efer::LME | cpu::efer::LMA | cpu::efer::NXE;
+    base_.xcr0 = cpu::kXcr0X87 | cpu::kXcr0Sse;
+}
+
+void Guest::put_code(const Case& test) {
+    const uint64_t offset = test.at - kCode;
+    const size_t fits = std::min<size_t>(test.code.size(), kPage - offset);
+    must(memory_.write(GuestPhysAddr(kCodePage + offset), std::as_bytes(std::span(test.code).first(fits))));
+}
+
+Outcome Guest::run(const Case& test) {
+    put_code(test);
+    cpu::CpuState state = base_;
+    if (test.mode == Mode::Compat) {
+        state.seg[cpu::CS] = segment(0x23, 0xc0fb);
+        state.seg[cpu::FS] = {0, 0x10000, 0, 0};
+        state.seg[cpu::GS] = {0, 0x10000, 0, 0};
+    }
+    state.gpr = test.in.gpr;
+    state.rip = test.at;
+    state.rflags = test.in.rflags;
+    std::copy(test.in.fx.begin(), test.in.fx.end(), state.xsave.bytes.begin());
+    state.xsave.bytes[512] = cpu::kXcr0X87 | cpu::kXcr0Sse;  // XSTATE_BV
+
+    Outcome result;
+    const uint64_t end = test.at + test.code.size();
+    while (result.steps < test.instructions && !result.trapped) {
+        const auto fault = stepper_->step_raw(state);
+        ++result.steps;
+        result.trapped = fault.has_value();
+        if (fault) result.trap = {fault->vector, fault->error.value_or(0), fault->vector == 14 ? fault->cr2 : 0};
+        if (test.instructions > 1 && state.rip == end) break;
+    }
+    result.out.gpr = state.gpr;
+    result.out.rip = state.rip;
+    result.out.rflags = state.rflags;
+    std::copy_n(state.xsave.bytes.begin(), 512, result.out.fx.begin());
+    for (unsigned i = 0; i < 6; ++i) result.out.selectors[i] = state.seg[i].selector;
+    return result;
+}
+
+}  // namespace yado::oracle

@@ -1,0 +1,34 @@
+// Runs a case by the interpreter: a guest in 64-bit mode at CPL 3 whose page tables map the same pages as Native does.
+#pragma once
+
+#include <memory>
+
+#include "cpu_interp/interp.h"
+#include "machine.h"
+#include "mem/guest_memory.h"
+
+namespace yado::oracle {
+
+class Guest {
+  public:
+    Guest();
+    ~Guest();
+    Guest(const Guest&) = delete;
+
+    /// Guest RAM behind the window.
+    uint8_t* window() const;
+    Outcome run(const Case& test);
+
+  private:
+    struct Devices;
+    void build_tables();
+    void put_code(const Case& test);
+
+    mem::GuestMemory memory_;
+    std::unique_ptr<Devices> devices_;
+    cpu::CpuModel model_;
+    std::unique_ptr<cpu_interp::Stepper> stepper_;
+    cpu::CpuState base_;
+};
+
+}  // namespace yado::oracle

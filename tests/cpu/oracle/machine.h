@@ -1,0 +1,59 @@
+// The machine that an instruction test runs on, once as this process and once as a guest: the same linear addresses hold
+// the same bytes with the same rights, the registers hold the same values.
+//
+//   kCode    1 page  rwx (guest: user, executable)       then 1 page not mapped
+//   kWindow  not mapped | page 0 rw | page 1 rw | page 2 read-only | not mapped
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace yado::oracle {
+
+inline constexpr uint64_t kPage = 4096;
+inline constexpr uint64_t kCode = 0x1000'0000;
+inline constexpr uint64_t kExit = 0x1100'0000;    ///< host only: the way back from 32-bit code
+inline constexpr uint64_t kWindow = 0x2000'0000;
+inline constexpr uint64_t kWindowWritable = 2 * kPage;
+inline constexpr uint64_t kWindowSize = 3 * kPage;
+inline constexpr uint64_t kFsBase = 0x0123'4560;
+inline constexpr uint64_t kGsBase = 0x0076'5430;
+
+enum class Mode : uint8_t { Long, Compat };
+
+/// What an instruction can see and change. `fx` is an FXSAVE64 image.
+struct Registers {
+    std::array<uint64_t, 16> gpr{};
+    uint64_t rip = 0;
+    uint64_t rflags = 2;
+    std::array<uint16_t, 6> selectors{};   ///< out only; in: 2b in DS, ES, SS, 0 in FS, GS
+    alignas(16) std::array<uint8_t, 512> fx{};
+};
+
+struct Trap {
+    uint8_t vector;
+    uint32_t error;
+    uint64_t address;  ///< CR2; of #PF only
+    friend bool operator==(const Trap&, const Trap&) = default;
+};
+
+/// One run: where it starts, the code bytes and where they lie.
+struct Case {
+    Mode mode = Mode::Long;
+    std::vector<uint8_t> code;
+    uint64_t at = kCode;          ///< linear address of code[0]
+    unsigned instructions = 1;    ///< more than 1: a block; ends at at + code.size()
+    Registers in;
+    std::vector<std::pair<uint32_t, std::vector<uint8_t>>> pokes;  ///< window offset, bytes put there before the run
+};
+
+struct Outcome {
+    bool trapped = false;
+    Trap trap{};
+    Registers out;
+    unsigned steps = 0;
+};
+
+}  // namespace yado::oracle

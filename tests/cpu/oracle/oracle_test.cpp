@@ -1,0 +1,144 @@
+// Instructions against the host CPU. Each test takes a group of instruction forms; each form runs YADO_ORACLE_COUNT times
+// (default below) with random operands and state, natively and by the interpreter, and every bit that an instruction can
+// see or change is compared. YADO_ORACLE_SEED repeats a run; a failure prints bytes, disassembly, state and differences.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <map>
+
+#include "compare.h"
+#include "guest.h"
+#include "native.h"
+
+namespace yado::oracle {
+namespace {
+
+constexpr uint64_t kDefaultSeed = 20240229;
+constexpr uint64_t kDefaultCount = 20;
+constexpr unsigned kReported = 12;     ///< failing forms printed in full a test
+
+class Oracle : public testing::Test {
+  protected:
+    static Native& native() {
+        static Native instance;
+        return instance;
+    }
+    static Guest& guest() {
+        static Guest instance;
+        return instance;
+    }
+    static Generator& generator(Mode mode) {
+        static Generator long_mode(Mode::Long), compat(Mode::Compat);
+        return mode == Mode::Long ? long_mode : compat;
+    }
+
+    void SetUp() override {
+        seed_ = environment("YADO_ORACLE_SEED", kDefaultSeed);
+        count_ = environment("YADO_ORACLE_COUNT", kDefaultCount);
+        Random random(seed_ ^ 0x5eed);
+        for (uint64_t i = 0; i < kWindowSize; ++i) native().window()[i] = static_cast<uint8_t>(random.next());
+        std::memcpy(guest().window(), native().window(), kWindowSize);
+    }
+
+    void poke(const Case& test) {
+        for (const auto& [at, bytes] : test.pokes) {
+            std::memcpy(native().window() + at, bytes.data(), bytes.size());
+            std::memcpy(guest().window() + at, bytes.data(), bytes.size());
+        }
+    }
+
+    /// The differences of one case, or nothing.
+    std::string run(const Case& test, const Mask& mask, bool branch) {
+        poke(test);
+        Outcome host = native().run(test);
+        if (branch) settle_branch(test, &host);
+        const Outcome interpreted = guest().run(test);
+        std::string result = differences(test, mask, host, interpreted);
+        result += window_differences(mask, test.pokes.empty() ? 0 : test.pokes.front().first, native().window(), guest().window());
+        std::memcpy(guest().window(), native().window(), kWindowSize);
+        ++cases_;
+        return result;
+    }
+
+    void run_form(Mode mode, const Form& form, Random& random) {
+        for (uint64_t i = 0; i < count_; ++i) {
+            std::optional<Case> test;
+            for (unsigned attempt = 0; attempt < 50 && !test; ++attempt) test = generator(mode).make(form, random);
+            if (!test) continue;
+            const std::string difference = run(*test, mask_of(form.mnemonic), form.group == Group::Branch);
+            if (!difference.empty()) report(mode, form, *test, difference);
+        }
+    }
+
+    void report(Mode mode, const Form& form, const Case& test, const std::string& difference) {
+        ++failures_[fmt::format("{}{}", mode == Mode::Long ? "" : "32-bit ", ZydisMnemonicGetString(form.mnemonic))];
+        if (failures_.size() > kReported || failures_.rbegin()->second == 0 || reported_.size() >= kReported) return;
+        if (!reported_.insert(form.mnemonic).second) return;
+        ADD_FAILURE() << generator(mode).disassemble(test) << "\n" << difference << describe(test);
+    }
+
+    void run_group(Mode mode, Group group) {
+        Random random(seed_ + static_cast<uint64_t>(group) * 2 + static_cast<uint64_t>(mode));
+        const std::vector<Form> forms = generator(mode).forms(group);
+        ASSERT_FALSE(forms.empty());
+        for (const Form& form : forms) run_form(mode, form, random);
+        finish(fmt::format("{} forms", forms.size()));
+    }
+
+    void finish(const std::string& what) {
+        fmt::print("  {}, {} cases, seed {}\n", what, cases_, seed_);
+        std::string list;
+        for (const auto& [name, count] : failures_) list += fmt::format(" {}:{}", name, count);
+        EXPECT_TRUE(failures_.empty()) << "seed " << seed_ << "; failing cases by mnemonic:" << list;
+    }
+
+    uint64_t seed_ = 0, count_ = 0, cases_ = 0;
+    std::map<std::string, unsigned> failures_;
+    std::set<ZydisMnemonic> reported_;
+};
+
+TEST_F(Oracle, Integer) { run_group(Mode::Long, Group::Integer); }
+TEST_F(Oracle, String) { run_group(Mode::Long, Group::String); }
+TEST_F(Oracle, Stack) { run_group(Mode::Long, Group::Stack); }
+TEST_F(Oracle, Branch) { run_group(Mode::Long, Group::Branch); }
+TEST_F(Oracle, X87) { run_group(Mode::Long, Group::X87); }
+TEST_F(Oracle, Mmx) { run_group(Mode::Long, Group::Mmx); }
+TEST_F(Oracle, Sse) { run_group(Mode::Long, Group::Sse); }
+TEST_F(Oracle, Sse2) { run_group(Mode::Long, Group::Sse2); }
+TEST_F(Oracle, Sse3) { run_group(Mode::Long, Group::Sse3); }
+TEST_F(Oracle, Sse4) { run_group(Mode::Long, Group::Sse4); }
+TEST_F(Oracle, State) { run_group(Mode::Long, Group::State); }
+TEST_F(Oracle, Privileged) { run_group(Mode::Long, Group::Privileged); }
+TEST_F(Oracle, Segment) { run_group(Mode::Long, Group::Segment); }
+
+TEST_F(Oracle, Integer32) { run_group(Mode::Compat, Group::Integer); }
+TEST_F(Oracle, String32) { run_group(Mode::Compat, Group::String); }
+TEST_F(Oracle, Stack32) { run_group(Mode::Compat, Group::Stack); }
+TEST_F(Oracle, Branch32) { run_group(Mode::Compat, Group::Branch); }
+TEST_F(Oracle, X8732) { run_group(Mode::Compat, Group::X87); }
+TEST_F(Oracle, Mmx32) { run_group(Mode::Compat, Group::Mmx); }
+TEST_F(Oracle, Sse32) { run_group(Mode::Compat, Group::Sse); }
+TEST_F(Oracle, Sse232) { run_group(Mode::Compat, Group::Sse2); }
+TEST_F(Oracle, Privileged32) { run_group(Mode::Compat, Group::Privileged); }
+TEST_F(Oracle, Segment32) { run_group(Mode::Compat, Group::Segment); }
+
+/// Random straight-line blocks: what a single instruction's test cannot see, state carried from one to the next.
+TEST_F(Oracle, Blocks) {
+    Random random(seed_ + 1000);
+    std::vector<Form> forms;
+    for (const Group group : {Group::Integer, Group::Stack, Group::X87, Group::Mmx, Group::Sse, Group::Sse2, Group::Sse3, Group::Sse4})
+        for (const Form& form : generator(Mode::Long).forms(group))
+            if (mask_of(form.mnemonic).memory.empty()) forms.push_back(form);
+    for (uint64_t i = 0; i < count_ * 500; ++i) {
+        const std::optional<Case> test = generator(Mode::Long).make_block(forms, random, 2 + static_cast<unsigned>(random.below(7)));
+        if (!test) continue;
+        const std::string difference = run(*test, {}, false);
+        if (difference.empty()) continue;
+        report(Mode::Long, forms[0], *test, difference);
+    }
+    finish("blocks");
+}
+
+}  // namespace
+}  // namespace yado::oracle
