@@ -1,0 +1,96 @@
+#include "pci/msix.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "base/check.h"
+
+namespace yado::pci {
+
+namespace {
+constexpr uint32_t kVectorMask = 1;  // 6.8.2.9
+}
+
+Msix::Msix(bus::MsiSink& sink, unsigned vectors) : sink_(sink), table_(vectors) {
+    YADO_CHECK(vectors >= 1 && vectors <= kMaxMsixVectors);
+}
+
+uint32_t Msix::pba_offset() const { return std::max(2048u, std::bit_ceil(vectors() * kMsixEntrySize)); }
+uint32_t Msix::bar_size() const { return std::max(4096u, std::bit_ceil(pba_offset() + (vectors() + 63) / 64 * 8)); }
+
+uint64_t Msix::read(uint64_t offset, unsigned size) const {
+    if ((size != 4 && size != 8) || offset % size) return ~0ull;
+    const uint64_t low = read_dword(offset);
+    return size == 4 ? low : low | static_cast<uint64_t>(read_dword(offset + 4)) << 32;
+}
+
+void Msix::write(uint64_t offset, unsigned size, uint64_t value) {
+    if ((size != 4 && size != 8) || offset % size) return;
+    write_dword(offset, static_cast<uint32_t>(value));
+    if (size == 8) write_dword(offset + 4, static_cast<uint32_t>(value >> 32));
+}
+
+uint32_t Msix::read_dword(uint64_t offset) const {
+    if (offset >= pba_offset()) {
+        uint32_t bits = 0;
+        const uint64_t first = (offset - pba_offset()) * 8;
+        for (uint64_t v = first; v < first + 32 && v < table_.size(); ++v) bits |= table_[v].pending ? 1u << (v - first) : 0;
+        return bits;
+    }
+    const uint64_t vector = offset / kMsixEntrySize;
+    if (vector >= table_.size()) return 0;
+    const Entry& e = table_[vector];
+    switch (offset % kMsixEntrySize) {
+    case 0: return static_cast<uint32_t>(e.address);
+    case 4: return static_cast<uint32_t>(e.address >> 32);
+    case 8: return e.data;
+    default: return e.control;
+    }
+}
+
+void Msix::write_dword(uint64_t offset, uint32_t value) {
+    const uint64_t vector = offset / kMsixEntrySize;
+    if (vector >= table_.size()) return;  // pending bits are read-only
+    Entry& e = table_[vector];
+    switch (offset % kMsixEntrySize) {
+    case 0: e.address = (e.address & ~0xffffffffull) | (value & ~3u); break;
+    case 4: e.address = (e.address & 0xffffffffull) | static_cast<uint64_t>(value) << 32; break;
+    case 8: e.data = value; break;
+    default: e.control = value & kVectorMask; break;
+    }
+    if (e.pending && !blocked(e)) deliver(e);
+}
+
+void Msix::set_control(MsixControl control, bool bus_master) {
+    control_ = control;
+    bus_master_ = bus_master;
+    for (Entry& e : table_)
+        if (e.pending && !blocked(e)) deliver(e);
+}
+
+bool Msix::blocked(const Entry& entry) const {
+    return !enabled() || !bus_master_ || control_.get(MsixControl::FUNCTION_MASK) || entry.control & kVectorMask;
+}
+
+void Msix::deliver(Entry& entry) {
+    entry.pending = false;
+    sink_.send({GuestPhysAddr(entry.address), entry.data});
+}
+
+void Msix::raise(unsigned vector) {
+    if (vector >= table_.size() || !enabled()) return;
+    Entry& e = table_[vector];
+    if (blocked(e)) {
+        e.pending = true;
+    } else {
+        deliver(e);
+    }
+}
+
+void Msix::reset() {
+    std::ranges::fill(table_, Entry{});
+    control_ = {};
+    bus_master_ = false;
+}
+
+}  // namespace yado::pci
