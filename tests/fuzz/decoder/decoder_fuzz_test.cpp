@@ -114,8 +114,12 @@ class Comparison {
             Operand theirs{gpr_number(o.mem.base), gpr_number(o.mem.index), o.mem.scale, o.mem.disp.has_displacement ? o.mem.disp.value : 0,
                            static_cast<uint8_t>(ZydisRegisterGetId(o.mem.segment))};
             Operand mine{ours.base, ours.index, ours.index == kNoReg ? 0u : 1u << ours.scale, ours.disp, ours.seg};
-            // Zydis 4.0 gives R13D as base for SIB base 101, mod 00 with REX.B and 67; the manual says none (vol. 2, 2.2.1.2).
-            if (mine.base == kNoReg && theirs.base == cpu::R13 && ours.addrsize == 4 && ours.modrm >> 6 == 0) theirs.base = kNoReg, mine.seg = theirs.seg;
+            // Zydis 4.0 gives R13D as base, and no displacement, for SIB base 101, mod 00 with REX.B and 67; the manual says
+            // no base and disp32 (vol. 2, 2.2.1.2).
+            if (mine.base == kNoReg && theirs.base == cpu::R13 && ours.addrsize == 4 && ours.modrm >> 6 == 0)
+                theirs.base = kNoReg, theirs.disp = mine.disp;
+            // CET gives 3E before indirect branches another meaning, which Zydis assumes.
+            if (insn_.attributes & ZYDIS_ATTRIB_HAS_NOTRACK) mine.seg = theirs.seg;
             if (ours.addrsize == 2) mine.scale = theirs.scale;
             if (o.mem.type == ZYDIS_MEMOP_TYPE_AGEN || o.mem.type == ZYDIS_MEMOP_TYPE_MIB) mine.seg = theirs.seg;
             if (ours.addrsize < 8) mine.disp = static_cast<int32_t>(mine.disp), theirs.disp = static_cast<int32_t>(theirs.disp);
