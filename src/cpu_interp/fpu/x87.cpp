@@ -1,0 +1,305 @@
+// x87 instructions that compute: the very same instruction on the host's x87, with the guest's whole state in it.
+//
+//   handler -> check (#NM, pending #MF) -> operand into Fpu::operand -> guest state into the host (unless it is there from
+//   the x87 instruction before) -> stub with the instruction -> state back (unless another x87 instruction follows)
+//
+// The guest's control word goes in as it is, unmasked exceptions too: x87 reports an exception at the next waiting
+// instruction only, and with unmasked exceptions the state leaves by FXSAVE and FNINIT, which don't wait. So stores that an
+// unmasked exception suppresses, biased results of unmasked overflow, C1 and the tags are the hardware's own.
+#include <cstddef>
+
+#include "cpu_interp/fpu/ops.h"
+
+namespace yado::cpu_interp {
+
+// 512 register forms (D8 C0 to DF FF), 16 bytes each: uint16_t(flags in hflags layout) -> flags.
+extern "C" [[gnu::visibility("hidden")]] const uint8_t yado_x87_register_forms[];
+asm(R"(
+.pushsection .text.yado_stubs,"ax",@progbits
+.balign 16
+yado_x87_register_forms:
+.set yado_n,0
+.rept 512
+.balign 16
+movl %edi,%eax
+addb $127,%al
+sahf
+.byte 0xd8+(yado_n>>6), 0xc0+(yado_n&63)
+seto %al
+lahf
+ret
+.set yado_n,yado_n+1
+.endr
+.popsection
+)");
+// 64 memory forms (D8 /0 to DF /7), 4 bytes each: void(operand).
+extern "C" [[gnu::visibility("hidden")]] const uint8_t yado_x87_memory_forms[];
+asm(R"(
+.pushsection .text.yado_stubs,"ax",@progbits
+.balign 16
+yado_x87_memory_forms:
+.set yado_n,0
+.rept 64
+.balign 4
+.byte 0xd8+(yado_n>>3), 0x07+((yado_n&7)<<3)
+ret
+.set yado_n,yado_n+1
+.endr
+.popsection
+)");
+
+namespace {
+
+using RegisterStub = uint16_t (*)(uint32_t flags);
+using MemoryStub = void (*)(void* operand);
+
+unsigned reg_field(const Insn* i) { return i->modrm >> 3 & 7; }
+
+RegisterStub register_stub(const Insn* i) {
+    const unsigned n = (i->opcode & 7u) << 6 | (i->modrm & 63u);
+    return reinterpret_cast<RegisterStub>(reinterpret_cast<uintptr_t>(yado_x87_register_forms) + n * 16);
+}
+MemoryStub memory_stub(const Insn* i) {
+    const unsigned n = (i->opcode & 7u) << 3 | reg_field(i);
+    return reinterpret_cast<MemoryStub>(reinterpret_cast<uintptr_t>(yado_x87_memory_forms) + n * 4);
+}
+
+/// Bytes of the memory operand: positive: read, negative: written, 0: not an instruction of this file.
+constexpr int8_t kOperand[8][8] = {
+    {4, 4, 4, 4, 4, 4, 4, 4},        // D8
+    {4, 0, -4, -4, 0, 0, 0, 0},      // D9
+    {4, 4, 4, 4, 4, 4, 4, 4},        // DA
+    {4, -4, -4, -4, 0, 10, 0, -10},  // DB
+    {8, 8, 8, 8, 8, 8, 8, 8},        // DC
+    {8, -8, -8, -8, 0, 0, 0, 0},     // DD
+    {2, 2, 2, 2, 2, 2, 2, 2},        // DE
+    {2, -2, -2, -2, 10, 8, -10, -8}  // DF
+};
+int operand_size(const Insn* i) { return kOperand[i->opcode & 7][reg_field(i)]; }
+
+// --- between Fpu and the host -------------------------------------------------------------------------------------------
+
+bool all_masked(const Fpu& f) { return (f.fcw & x87::kExceptions) == x87::kExceptions; }
+
+[[gnu::noinline]] void to_host(Fpu& f) {
+    uint8_t* const image = f.host_image;
+    std::memcpy(image, &f, 6);
+    std::memset(image + 6, 0, 18);  // FOP, FIP, FDP: the guest's are kept apart
+    asm volatile("stmxcsr %0" : "=m"(*reinterpret_cast<uint32_t*>(image + 24)));
+    std::memcpy(image + 32, f.st, sizeof f.st);
+    asm volatile("fxrstor64 (%0)"
+                 : : "r"(image)
+                 : "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
+                   "xmm12", "xmm13", "xmm14", "xmm15");
+    f.x87_in_host = true;
+}
+
+[[gnu::noinline]] void from_host(Fpu& f) {
+    static constexpr uint16_t kHostControl = x87::kControlInit;
+    uint8_t* const image = f.host_image;
+    asm volatile("fxsave64 (%0)" : : "r"(image) : "memory");
+    if (!all_masked(f)) asm volatile("fninit");
+    else if (f.fcw == kHostControl) asm volatile("emms");
+    else asm volatile("emms\n\tfldcw %0" : : "m"(kHostControl));
+    std::memcpy(&f.fsw, image + 2, 3);
+    std::memcpy(f.st, image + 32, sizeof f.st);
+    f.x87_in_host = false;
+}
+
+void leave_host(Fpu& f) {
+    if (f.x87_in_host) from_host(f);
+}
+
+void begin(Fpu& f) {
+    if (!f.x87_in_host) to_host(f);
+}
+
+void x87_register(Core& c, const Insn* i);
+void x87_register_flags(Core& c, const Insn* i);
+void x87_read(Core& c, const Insn* i);
+void x87_write(Core& c, const Insn* i);
+
+bool stays_in_host(const Fpu& f, const Insn* i) {
+    const Handler h = i[1].run;
+    return (h == x87_register || h == x87_read || h == x87_write || h == x87_register_flags) && all_masked(f);
+}
+
+/// The last non-control instruction's pointers (SDM vol. 1, 8.1.8).
+void note_instruction(Core& c, const Insn* i) {
+    Fpu& f = *c.fpu;
+    f.fip = c.rip_of(i);
+    f.fcs = c.seg[cpu::CS].selector;
+    f.fop = (i->opcode & 7u) << 8 | i->modrm;
+}
+void note_operand(Core& c, const Insn* i) {
+    c.fpu->fdp = c.effective(i);
+    c.fpu->fds = c.seg[i->seg].selector;
+}
+void finish(Core& c, const Insn* i) {
+    Fpu& f = *c.fpu;
+    note_instruction(c, i);
+    if (!stays_in_host(f, i)) leave_host(f);
+}
+
+// --- handlers -----------------------------------------------------------------------------------------------------------
+
+void x87_register(Core& c, const Insn* i) {
+    x87_check(c, i, Waits::Yes);
+    begin(*c.fpu);
+    register_stub(i)(c.aflags);  // FCMOVcc reads the flags
+    finish(c, i);
+    return next(c, i);
+}
+/// FCOMI and its kind.
+void x87_register_flags(Core& c, const Insn* i) {
+    x87_check(c, i, Waits::Yes);
+    begin(*c.fpu);
+    c.aflags = register_stub(i)(c.aflags);
+    finish(c, i);
+    return next(c, i);
+}
+
+/// Everything that may raise a fault or call a device happens with the x87 state at home.
+uint64_t x87_address(Core& c, const Insn* i, unsigned size, Acc acc) {
+    if (!i->flat) {
+        leave_host(*c.fpu);
+        return c.address(i, size, acc);
+    }
+    return c.effective(i);
+}
+
+const TlbEntry& tlb_entry(Core& c, uint64_t linear) {
+    return c.tlb.entry[static_cast<int>(c.mmu)][linear >> 12 & (kTlbSize - 1)];
+}
+
+void copy_operand(void* to, const void* from, unsigned size) {
+    switch (size) {
+    case 2: std::memcpy(to, from, 2); break;
+    case 4: std::memcpy(to, from, 4); break;
+    case 8: std::memcpy(to, from, 8); break;
+    default: std::memcpy(to, from, 10); break;
+    }
+}
+
+void x87_read(Core& c, const Insn* i) {
+    x87_check(c, i, Waits::Yes);
+    Fpu& f = *c.fpu;
+    const unsigned size = operand_size(i);
+    const uint64_t linear = x87_address(c, i, size, Acc::Read);
+    const TlbEntry& e = tlb_entry(c, linear);
+    if ((linear ^ e.read) < 4096 - (size - 1)) [[likely]] {
+        copy_operand(f.operand, reinterpret_cast<const void*>(linear + e.addend), size);
+    } else {
+        leave_host(f);
+        c.load_slow(i, linear, f.operand, size);
+    }
+    begin(f);
+    memory_stub(i)(f.operand);
+    note_operand(c, i);
+    finish(c, i);
+    return next(c, i);
+}
+
+/// An unmasked invalid, overflow or underflow exception leaves memory as it is (SDM vol. 1, 8.5). Such a flag cannot be
+/// older than the instruction: it would have been pending.
+bool store_suppressed(Fpu& f) {
+    if (all_masked(f)) return false;
+    leave_host(f);
+    return f.fsw & ~f.fcw & (x87::IE | x87::DE | x87::ZE | x87::OE | x87::UE);
+}
+
+/// The store may fault or have to be repeated after the stack was popped: then all of x87 goes back.
+[[gnu::noinline]] void write_slow(Core& c, const Insn* i, uint64_t linear, unsigned size) {
+    Fpu& f = *c.fpu;
+    leave_host(f);
+    constexpr size_t kX87Size = offsetof(Fpu, xmm);
+    uint8_t before[kX87Size];
+    std::memcpy(before, &f, kX87Size);
+    to_host(f);
+    memory_stub(i)(f.operand);
+    leave_host(f);
+    if (store_suppressed(f)) return;
+    try {
+        c.store_slow(i, linear, f.operand, size);
+    } catch (...) {
+        std::memcpy(static_cast<void*>(&f), before, offsetof(Fpu, mxcsr));
+        std::memcpy(f.st, before + offsetof(Fpu, st), sizeof f.st);
+        throw;
+    }
+}
+
+void x87_write(Core& c, const Insn* i) {
+    x87_check(c, i, Waits::Yes);
+    Fpu& f = *c.fpu;
+    const unsigned size = -operand_size(i);
+    const uint64_t linear = x87_address(c, i, size, Acc::Write);
+    const TlbEntry& e = tlb_entry(c, linear);
+    if ((linear ^ e.write) < 4096 - (size - 1)) [[likely]] {
+        begin(f);
+        memory_stub(i)(f.operand);
+        if (!store_suppressed(f)) copy_operand(reinterpret_cast<void*>(linear + e.addend), f.operand, size);
+    } else {
+        write_slow(c, i, linear, size);
+    }
+    note_operand(c, i);
+    finish(c, i);
+    return next(c, i);
+}
+
+void x87_fisttp(Core& c, const Insn* i) {
+    need_feature<Feature::SSE3>(c, i);
+    return x87_write(c, i);
+}
+
+/// FNOP's relatives of the 8087 and 80287 (FENI, FDISI, FSETPM), and WAIT: nothing but the checks.
+void x87_nothing(Core& c, const Insn* i) {
+    x87_check(c, i, Waits::No);
+    return next(c, i);
+}
+void fwait(Core& c, const Insn* i) {
+    constexpr uint64_t kBoth = cpu::cr0::MP | cpu::cr0::TS;  // EM doesn't matter to WAIT (SDM vol. 3, table 2-2)
+    if ((c.cr0 & kBoth) == kBoth) c.raise(i, Vec::NM);
+    if (c.fpu->fsw & x87::ES) c.raise(i, Vec::MF);
+    return next(c, i);
+}
+
+/// Reserved register forms (SDM vol. 2, tables A-7 to A-22); the undocumented aliases of FCOM, FXCH, FSTP are not: they run.
+bool reserved_form(uint8_t opcode, uint8_t modrm) {
+    const auto in = [&](uint8_t first, uint8_t last) { return modrm >= first && modrm <= last; };
+    switch (opcode) {
+    case 0xd9: return in(0xd1, 0xd7) || in(0xe2, 0xe3) || in(0xe6, 0xe7) || modrm == 0xef;
+    case 0xda: return modrm >= 0xe0 && modrm != 0xe9;
+    case 0xdb: return in(0xe5, 0xe7) || modrm >= 0xf8;
+    case 0xdd: return modrm >= 0xf0;
+    case 0xde: return in(0xd8, 0xdf) && modrm != 0xd9;
+    case 0xdf: return in(0xe1, 0xe7) || modrm >= 0xf8;
+    default: return false;
+    }
+}
+
+bool sets_flags(const Insn& i) { return (i.opcode == 0xdb || i.opcode == 0xdf) && i.modrm >= 0xe8 && i.modrm <= 0xf7; }
+
+}  // namespace
+
+/// With CR0.NE clear a PC raises IRQ 13 through FERR# and waits; #MF at the same instruction stands for it here, as no
+/// supported guest runs x87 exceptions through the PIC.
+void raise_x87_unavailable(Core& c, const Insn* i, Waits waits) {
+    if (c.cr0 & (cpu::cr0::EM | cpu::cr0::TS)) c.raise(i, Vec::NM);
+    if (waits == Waits::Yes) c.raise(i, Vec::MF);
+}
+
+Handler select_x87(const Insn& i) {
+    if (i.opcode == 0x9b) return fwait;
+    if (i.opcode < 0xd8 || i.opcode > 0xdf) return nullptr;
+    if (const Handler h = select_x87_environment(i)) return h;
+    if (i.mem) {
+        const int size = operand_size(&i);
+        if (size < 0 && reg_field(&i) == 1) return x87_fisttp;
+        return size > 0 ? x87_read : size < 0 ? x87_write : nullptr;
+    }
+    if (reserved_form(i.opcode, i.modrm)) return nullptr;
+    if (i.opcode == 0xdb && i.modrm >= 0xe0 && i.modrm <= 0xe4) return x87_nothing;
+    return sets_flags(i) ? x87_register_flags : x87_register;
+}
+
+}  // namespace yado::cpu_interp
