@@ -3,6 +3,7 @@
 #include "base/bytes.h"
 #include "machine/acpi/dsdt.h"
 #include "machine/layout.h"
+#include "machine/lpc/acpi_pm_regs.h"
 
 namespace yado::machine::acpi {
 
@@ -84,6 +85,7 @@ void put_gas(std::string& b, uint8_t space, uint8_t bits, uint8_t access, uint64
     put(b, address);
 }
 constexpr uint8_t kSystemMemory = 0, kSystemIo = 1;
+constexpr uint32_t kSmiCommandPort = 0xb2;
 
 std::string hpet() {  // IA-PC HPET 1.0a, 3.2.4
     std::string b;
@@ -103,8 +105,8 @@ std::string fadt(uint32_t facs, uint32_t dsdt) {  // 5.2.9
     put(b, dsdt);
     b += {0, 0};  // reserved, unspecified power profile
     put<uint16_t>(b, kSciIrq);
-    put<uint32_t>(b, 0);       // SMI_CMD: none, the system is in ACPI mode from the start
-    b += {0, 0, 0, 0};
+    put<uint32_t>(b, kSmiCommandPort);
+    b += {static_cast<char>(kAcpiEnable), static_cast<char>(kAcpiDisable), 0, 0};
     put<uint32_t>(b, kPm1aEvent);
     put<uint32_t>(b, 0);
     put<uint32_t>(b, kPm1aControl);
