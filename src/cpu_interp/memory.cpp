@@ -46,13 +46,13 @@ void for_each_breakpoint(const Core& c, uint64_t linear, unsigned size, F&& f) {
         const unsigned rw = c.dr7 >> (16 + 4 * n) & 3;
         const uint64_t length = kBreakLength[c.dr7 >> (18 + 4 * n) & 3];
         const uint64_t start = c.dr[n] & ~(length - 1);
-        if (start < linear + size && linear < start + length) f(n, rw);
+        if (start - linear < size || linear - start < length) f(n, rw);  // modulo 2^64
     }
 }
 
 void note_data_breakpoints(Core& c, uint64_t linear, unsigned size, Acc acc) {
     for_each_breakpoint(c, linear, size, [&](unsigned n, unsigned rw) {
-        if (rw == 3 || (rw == 1 && acc == Acc::Write)) c.system->pending_db |= 1u << n;
+        if (rw == 3 || (rw == 1 && acc == Acc::Write)) c.debug_hits |= 1u << n;
     });
 }
 
@@ -130,7 +130,7 @@ void device_access(Core& c, const Piece& p, std::byte* data, Acc acc) {
 }
 
 /// As one access where the size is a power of two: the vCPUs' plain loads and stores are single-copy atomic when aligned.
-void copy(void* to, const void* from, unsigned size) {
+void copy_bytes(void* to, const void* from, unsigned size) {
     switch (size) {
     case 1: std::memcpy(to, from, 1); break;
     case 2: std::memcpy(to, from, 2); break;
@@ -142,8 +142,10 @@ void copy(void* to, const void* from, unsigned size) {
 
 void transfer(Core& c, const Piece& p, std::byte* data, Acc acc) {
     if (!p.host) return device_access(c, p, data, acc);
-    if (acc != Acc::Write) return copy(data, p.host, p.size);
-    if (!p.rom) copy(p.host, data, p.size);
+    if (acc != Acc::Write) return copy_bytes(data, p.host, p.size);
+    if (p.rom) return;
+    copy_bytes(p.host, data, p.size);
+    if (p.code) c.wiring.memory.note_write(GuestPhysAddr(p.gpa), Bytes(p.size));
 }
 
 /// Translates the one or two pages of an access; returns how many.
@@ -164,6 +166,11 @@ unsigned split(Core& c, const Insn* i, uint64_t linear, unsigned size, Acc acc, 
 }  // namespace
 
 void access(Core& c, const Insn* i, uint64_t linear, void* data, unsigned size, Acc acc, Mmu rights) {
+    const TlbEntry& hit = slot(c, rights, linear);
+    if ((linear ^ (acc == Acc::Write ? hit.write : hit.read)) <= kPageSize - size) {
+        void* host = reinterpret_cast<void*>(linear + hit.addend);
+        return acc == Acc::Write ? copy_bytes(host, data, size) : copy_bytes(data, host, size);
+    }
     if (c.system->alignment_check && rights == Mmu::User && std::has_single_bit(size) && size <= 8 && linear & (size - 1))
         c.raise(i, Vec::AC, 0);  // SDM vol. 3, 6.15, interrupt 17
     Piece pieces[2];
@@ -186,11 +193,6 @@ void Core::store_slow(const Insn* i, uint64_t linear, const void* in, unsigned s
 }
 
 void Core::access_system(const Insn* i, uint64_t linear, void* data, unsigned size, Acc acc) {
-    const TlbEntry& e = slot(*this, Mmu::Supervisor, linear);
-    if ((linear ^ (acc == Acc::Write ? e.write : e.read)) <= kPageSize - size) {
-        void* host = reinterpret_cast<void*>(linear + e.addend);
-        return acc == Acc::Write ? copy(host, data, size) : copy(data, host, size);
-    }
     access(*this, i, linear, data, size, acc, Mmu::Supervisor);
 }
 
@@ -255,12 +257,14 @@ void Core::tlb_flush_all() {
     system->large_regions = 0;
     ++system->generation;
     ++system->global_generation;
+    fetch_flush();
 }
 
 void Core::tlb_flush_nonglobal() {
     if (!(cr4 & cpu::cr4::PGE)) return tlb_flush_all();
     sweep(*this, [](TlbEntry& e) { return !(e.meta & kMetaGlobal); });
     ++system->generation;
+    fetch_flush();
 }
 
 void Core::tlb_flush_page(uint64_t linear) {
@@ -271,11 +275,13 @@ void Core::tlb_flush_page(uint64_t linear) {
     }
     FetchEntry& e = system->fetch[linear >> 12 & (kFetchSize - 1)];
     if (page_down(e.tag) == page_down(linear)) e.tag = ~0ull;
+    fetch_flush_page(linear);
     if (!(system->large_regions >> (linear >> 30 & 63) & 1)) return;
     // Other 4 KiB pieces of a large page: all of this GiB's are dropped.
     sweep(*this, [&](TlbEntry& e) { return e.meta & kMetaLarge && (e.read ^ linear) >> 30 == 0; });
     ++system->generation;
     ++system->global_generation;
+    fetch_flush();
 }
 
 void Core::tlb_drop_write(uint64_t gpa_page) {

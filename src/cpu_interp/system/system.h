@@ -19,16 +19,14 @@ void system_import(Core& c, const cpu::CpuState& state);
 /// Guest time stamp counter now.
 uint64_t guest_tsc(const Core& c);
 
-// --- debugging (SDM vol. 3, chapter 17): used by the run loop while kReqDebug is set --------------------------------------
-/// Sets or clears kReqDebug by RFLAGS.TF and DR7. set_rflags, MOV DR7 and event delivery call it.
-void update_debug(Core& c);
+// --- debugging (SDM vol. 3, chapter 17): used by the run loop while TF is set or DR7 enables something ------------------
 /// Before an instruction at c.rip: true if an instruction breakpoint is armed there (and RF is clear): DR6 is set, the
 /// caller delivers a #DB fault.
 bool instruction_breakpoint(Core& c);
-/// After an instruction has completed (without a fault): clears RF, and is true if a #DB trap is due (single step if TF was
-/// set when it started, data and I/O breakpoints): DR6 is set, the caller delivers a #DB trap. After MOV SS or POP SS
-/// (c.mov_ss_shadow) it is held back until the next instruction.
-bool debug_trap_due(Core& c, bool tf_at_start);
+/// After an instruction has completed (without a fault): clears the RF it ran with, and is true if a #DB trap is due (single
+/// step by flags_at_start.TF, data and I/O breakpoints, debug_hits): DR6 is set, the caller delivers a #DB trap. After
+/// MOV SS or POP SS (c.mov_ss_shadow) it is held back until the next instruction. flags_at_start: c.sysflags before it ran.
+bool debug_trap_due(Core& c, uint64_t flags_at_start);
 
 /// MSR access as RDMSR and WRMSR do it, without the CPL check; false: #GP.
 bool read_msr(Core& c, uint32_t number, uint64_t* value);

@@ -4,11 +4,13 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "cpu/cpu_model.h"
 #include "cpu/vcpu.h"
 #include "cpu_interp/core.h"
+#include "cpu_interp/system/tsc.h"
 
 namespace yado::cpu_interp {
 
@@ -35,6 +37,7 @@ class SystemState {
     uint64_t efer_allowed = 0;
     uint64_t physical_reserved = 0;  ///< bits 51:MAXPHYADDR
     bool amd = false;                ///< vendor: SYSCALL and SYSENTER outside 64-bit mode differ
+    bool spec_ctrl_shown = false;
     bool hypervisor = false;         ///< CPUID.1:ECX[31]
     bool monitor = false;            ///< CPUID.1:ECX[3]
     bool gbyte_pages = false;
@@ -45,13 +48,14 @@ class SystemState {
     uint64_t sysenter_cs = 0, sysenter_esp = 0, sysenter_eip = 0;
     uint64_t tsc_offset = 0, tsc_adjust = 0;
     uint64_t pat = 0x0007040600070406;
-    uint64_t misc_enable = 0, mcg_status = 0, spec_ctrl = 0, feature_control = 1, bios_sign = 0;
+    uint64_t misc_enable = 1, mcg_status = 0, spec_ctrl = 0, bios_sign = 0;
     uint64_t mtrr_def_type = 0;
     std::array<uint64_t, 16> mtrr_variable{};
     std::array<uint64_t, 11> mtrr_fixed{};
-    uint64_t kvm_wall_clock = 0, kvm_system_time = 0, kvm_steal_time = 0, kvm_poll_control = 1;
+    uint64_t kvm_wall_clock = 0, kvm_system_time = 0;
     uint32_t kvm_clock_version = 0;
-    uint64_t steal_ns = 0;           ///< steal time is not measured: it stays what was restored
+    uint64_t debugctl = 0, hwcr = 1u << 24, syscfg = 0, de_cfg = 2;  ///< the last three are AMD's
+    std::shared_ptr<TscSync> tsc_sync;
 
     // --- paging ------------------------------------------------------------------------------------------------------
     std::array<uint64_t, 4> pdpte{};             ///< PAE paging (SDM vol. 3, 4.4.1)
@@ -62,7 +66,6 @@ class SystemState {
     bool alignment_check = false;                ///< CR0.AM, RFLAGS.AC and CPL 3
 
     // --- debug ---------------------------------------------------------------------------------------------------------
-    uint32_t pending_db = 0;  ///< DR6 bits of data and I/O breakpoints hit, a trap after the instruction
     bool data_armed = false;  ///< DR7 enables a data breakpoint
 
     // --- RDRAND ----------------------------------------------------------------------------------------------------------
