@@ -36,6 +36,8 @@ struct GuestFault {
 /// block's own code page).
 struct RetryAlone {};
 
+struct Block;  // block_cache.h
+
 enum class Acc : uint8_t { Read, Write, Fetch };
 
 /// One TLB entry; tags are linear page addresses, or kNoTag. hit: (linear ^ tag) < 4096 - (size - 1).
@@ -55,6 +57,14 @@ struct Tlb {
     TlbEntry entry[3][kTlbSize];
 };
 
+/// Where control goes next by RIP: entries are good while their context is the Core's (chain.h).
+struct JumpEntry {
+    uint64_t rip = 0;
+    uint64_t context = 0;
+    Block* block = nullptr;
+};
+inline constexpr unsigned kJumpCacheSize = 4096;
+
 /// Arithmetic flags as the host's LAHF and SETO give them: bits 15:8 are SF ZF 0 AF 0 PF 1 CF, bit 0 is OF.
 namespace hflags {
 inline constexpr uint16_t CF = 0x0100, PF = 0x0400, AF = 0x1000, ZF = 0x4000, SF = 0x8000, OF = 0x0001;
@@ -63,7 +73,6 @@ inline constexpr uint16_t CF = 0x0100, PF = 0x0400, AF = 0x1000, ZF = 0x4000, SF
 struct Fpu;         // fpu/fpu.h: x87, XMM, MXCSR, in FXSAVE layout; default-constructible
 class BlockCache;   // block_cache.h
 class SystemState;  // system/system_state.h: MSRs, kvmclock, ...; constructor SystemState(const cpu::VcpuWiring&)
-struct Block;       // block_cache.h
 
 /// What the vCPUs of one guest share (stop-the-world, code pages, split locks).
 class Shared;
@@ -252,7 +261,9 @@ class Core {
     bool rep_unfinished = false;       ///< a REP instruction stopped between iterations: rip is its own
     bool interrupt_waiting = false;    ///< Signal::Interrupt was seen, could not be taken yet
     uint64_t context = 0;              ///< what jump-cache entries must match: epoch, mode, user; 0: no chaining
+    uint32_t pauses = 0;
     uint64_t epoch = 1;                ///< counts fetch_flush()
+    JumpEntry jumps[kJumpCacheSize];
 };
 
 /// The tail call that makes threaded code.

@@ -1,0 +1,34 @@
+// A decoded block: instructions that run one after the other, then two slots. The slots follow the last instruction:
+// the first is its fall-through (it has a handler of its own), both hold links of direct branches to blocks of the same
+// guest-physical page. Links never leave the page, and a page's blocks die together, so no link dangles.
+#pragma once
+
+#include "cpu_interp/core.h"
+
+namespace yado::cpu_interp {
+
+/// Bits of Block::mode above CodeMode: the code segment's limit must be checked (no chaining, no links).
+inline constexpr uint8_t kLimited = 4;
+inline constexpr unsigned kBlockSlots = 2;
+inline constexpr unsigned kMaxBlockInsns = 48;
+inline constexpr unsigned kMaxBlockBytes = 240;  // Insn::offset is a byte
+
+struct Block {
+    uint64_t gpa;        ///< of the first byte
+    Block* next;         ///< in the page's bucket
+    uint16_t bytes;      ///< length of the code
+    uint8_t count;       ///< instructions, slots not counted
+    uint8_t mode;
+    uint32_t unused;
+    uint64_t unused2;
+    Insn insn[];         ///< count + kBlockSlots
+
+    const Insn* end() const { return insn + count; }
+};
+static_assert(sizeof(Block) == sizeof(Insn));
+
+/// A slot's link; flat says whether the target lies in the block's page, so that it may be linked.
+inline Block* link_of(const Insn* slot) { return reinterpret_cast<Block*>(slot->imm64); }
+inline void set_link(const Insn* slot, Block* b) { const_cast<Insn*>(slot)->imm64 = reinterpret_cast<uint64_t>(b); }
+
+}  // namespace yado::cpu_interp
