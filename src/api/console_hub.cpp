@@ -99,8 +99,8 @@ size_t ConsoleHub::Typist::write(std::string_view bytes) {
     return count;
 }
 
-void ConsoleHub::Typist::resize(uint16_t columns, uint16_t rows) {
-    const auto resized = hub_->state_.lock()->resized;
+void ConsoleHub::resize(uint16_t columns, uint16_t rows) {
+    const auto resized = state_.lock()->resized;
     if (resized) (*resized)(columns, rows);
 }
 

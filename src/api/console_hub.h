@@ -78,12 +78,13 @@ class ConsoleHub {
         ~Typist();
         /// How many bytes were taken: fewer than given when the guest does not read; try again later.
         size_t write(std::string_view bytes);
-        void resize(uint16_t columns, uint16_t rows);
 
       private:
         friend class ConsoleHub;
         ConsoleHub* hub_ = nullptr;
     };
+    /// Tells the device of the terminal's size.
+    void resize(uint16_t columns, uint16_t rows);
     /// Errors: Conflict when somebody types already.
     Result<Typist> type();
 

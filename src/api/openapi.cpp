@@ -18,9 +18,9 @@ constexpr Route kRoutes[] = {
     {"GET", "/v1/events", Operation::GetEvents, "getEvents", "Events: those after number `after`, then new ones as they come",
      "text/event-stream", "after", ""},
     {"GET", "/v1/console", Operation::GetConsole, "getConsole",
-     "What the console printed from position `from`, then more as it comes. With `Upgrade: yado-console`: 101, and the connection "
+     "What the console printed from position `from`, or its last `tail` bytes, then more as it comes. With `Upgrade: yado-console`: 101, and the connection "
      "carries typed bytes to the guest as well (one typist at a time)",
-     "application/octet-stream", "from", ""},
+     "application/octet-stream", "from tail", ""},
     {"POST", "/v1/console", Operation::TypeConsole, "typeConsole", "Type the body", "", "", "application/octet-stream"},
     {"POST", "/v1/console/size", Operation::ResizeConsole, "resizeConsole", "Tell the guest the terminal's size", "", "columns rows", ""},
     {"GET", "/v1/openapi.json", Operation::GetOpenApi, "getOpenApi", "This document", "application/json", "", ""},

@@ -1,0 +1,65 @@
+// A guest port without a guest: verbs change a state and are written down.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "api/guest_port.h"
+#include "base/guarded.h"
+
+namespace yado::fakes {
+
+class FakePort : public api::GuestPort {
+  public:
+    FakePort() : events_(clock_) {}
+
+    api::GuestInfo info() const override {
+        auto state = state_.lock();
+        return {.name = name, .pid = 1, .state = state->run, .engine = "bt", .engine_reason = "fake", .cpu = "x86-64-v2", .cpus = 1,
+                .memory = 512_MiB, .uptime = std::chrono::seconds(61), .console = "none"};
+    }
+    std::vector<api::DeviceInfo> devices() const override { return {{"disk0", "virtio-blk", "0000:00:03.0", "raw a.img"}}; }
+    api::Counters counters() const override { return {{"vcpu0.exits", 7}}; }
+
+    Result<> pause() override { return change(api::RunState::Running, api::RunState::Paused, "paused"); }
+    Result<> resume() override { return change(api::RunState::Paused, api::RunState::Running, "resumed"); }
+    Result<> reset() override { return tell("reset"); }
+    Result<> power_button() override {
+        if (on_power_button) on_power_button();
+        return tell("power-button");
+    }
+    Result<> power_off() override {
+        if (on_power_off) on_power_off();
+        return tell("power-off");
+    }
+    api::ConsoleHub& console() override { return console_; }
+    api::EventLog& events() override { return events_; }
+
+    void print(std::string_view text) { console_.output(std::as_bytes(std::span(text))); }
+
+    std::string name = "fake";
+    std::function<void()> on_power_button, on_power_off;
+
+  private:
+    struct State {
+        api::RunState run = api::RunState::Running;
+    };
+    Result<> change(api::RunState from, api::RunState to, const char* event) {
+        {
+            auto state = state_.lock();
+            if (state->run != from) return fail(ErrorKind::Conflict, "the guest is {}", api::to_string(state->run));
+            state->run = to;
+        }
+        return tell(event);
+    }
+    Result<> tell(const char* event) {
+        events_.add(event);
+        return {};
+    }
+    SystemClock clock_;
+    api::ConsoleHub console_;
+    api::EventLog events_;
+    Guarded<State, LockRank::Control> state_;
+};
+
+}  // namespace yado::fakes
