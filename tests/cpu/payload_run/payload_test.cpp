@@ -1,0 +1,45 @@
+// System instructions by bare-metal payloads (payload/), run by the interpreter on a machine of almost nothing.
+// `apic` needs real devices and runs with the whole machine only.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <sstream>
+
+#include "bare_machine.h"
+
+namespace yado::payload {
+namespace {
+
+using namespace std::chrono_literals;
+
+std::string path_of(const std::string& name) { return std::string(YADO_PAYLOADS) + "/" + name + ".elf"; }
+
+class Payload : public testing::TestWithParam<const char*> {};
+
+TEST_P(Payload, PrintsOkOnEveryLine) {
+    const Result<Run> result = run(path_of(GetParam()), 60s);
+    ASSERT_TRUE(result) << result.error().message();
+    unsigned checks = 0;
+    std::istringstream lines(result->output);
+    for (std::string line; std::getline(lines, line);) {
+        EXPECT_EQ(line.find(": FAIL"), std::string::npos) << line;
+        checks += line.ends_with(": ok");
+    }
+    fmt::print("  {} checks, {} instructions\n", checks, result->instructions);
+    EXPECT_GT(checks, 0u);
+    ASSERT_TRUE(result->exit) << "shut down; output:\n" << result->output;
+    EXPECT_EQ(*result->exit, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Payload, testing::Values("exceptions", "paging", "privilege", "smc", "features", "legacy", "realmode"),
+                         [](const auto& info) { return std::string(info.param); });
+
+TEST(TripleFault, ShutsTheMachineDown) {
+    const Result<Run> result = run(path_of("triple"), 60s);
+    ASSERT_TRUE(result) << result.error().message();
+    EXPECT_TRUE(result->shut_down);
+    EXPECT_EQ(result->output, "triple fault: now\n");
+}
+
+}  // namespace
+}  // namespace yado::payload
