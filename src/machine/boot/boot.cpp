@@ -1,6 +1,7 @@
 #include "machine/boot/boot.h"
 
 #include <algorithm>
+#include <array>
 
 #include "machine/boot/parts.h"
 
@@ -19,6 +20,16 @@ Result<> put_command_line(mem::GuestMemory& memory, const std::string& line, uin
         return fail(ErrorKind::Usage, "kernel command line: {} characters, the kernel takes {}", line.size(),
                     std::min(max, kCommandLineMax - 1));
     return memory.write(kCommandLineAddress, std::as_bytes(std::span(line.c_str(), line.size() + 1)));
+}
+
+Result<> put_zeroes(mem::GuestMemory& memory, uint64_t start, uint64_t size) {
+    static constexpr std::array<std::byte, kPageSize> kZeroes{};
+    for (uint64_t done = 0; done < size;) {
+        const uint64_t n = std::min<uint64_t>(size - done, kZeroes.size());
+        YADO_TRY(memory.write(GuestPhysAddr(start + done), std::span(kZeroes).first(n)));
+        done += n;
+    }
+    return {};
 }
 
 Result<> check_load_range(const Layout& layout, uint64_t start, uint64_t size, std::string_view what) {

@@ -98,8 +98,10 @@ Result<GuestPhysAddr> load_elf(mem::GuestMemory& memory, const Layout& layout, s
     for (size_t n = 1; n < loads.size(); ++n)
         if (loads[n - 1].paddr + loads[n - 1].memsz > loads[n].paddr)
             return fail(ErrorKind::Corrupt, "ELF segments overlap at {:#x}", loads[n].paddr);
-    for (const Segment& s : loads)  // the rest up to memsz is fresh RAM: zero already
+    for (const Segment& s : loads) {
         YADO_TRY(memory.write(GuestPhysAddr(s.paddr), YADO_TRY(bytes_of(file, s))));
+        YADO_TRY(put_zeroes(memory, s.paddr + s.filesz, s.memsz - s.filesz));
+    }
     return GuestPhysAddr(loads.back().paddr + loads.back().memsz);
 }
 

@@ -52,6 +52,7 @@ Result<Loaded> load_by_addresses(mem::GuestMemory& memory, const Layout& layout,
     if (a.entry_addr < a.load_addr || a.entry_addr >= end)
         return fail(ErrorKind::Corrupt, "multiboot entry {:#x} lies outside the kernel", a.entry_addr);
     YADO_TRY(memory.write(GuestPhysAddr(a.load_addr), file.subspan(start, size)));
+    YADO_TRY(put_zeroes(memory, a.load_addr + size, end - a.load_addr - size));
     return Loaded{a.entry_addr, GuestPhysAddr(end)};
 }
 

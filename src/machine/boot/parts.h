@@ -31,6 +31,9 @@ Result<GuestPhysAddr> place_high(const Layout& layout, Bytes size, uint64_t limi
 /// Copies the command line with its NUL. Errors: Usage when longer than `max` (without NUL).
 Result<> put_command_line(mem::GuestMemory& memory, const std::string& line, uint64_t max);
 
+/// Zeroes what a kernel wants zeroed: RAM keeps its contents over a reset.
+Result<> put_zeroes(mem::GuestMemory& memory, uint64_t start, uint64_t size);
+
 /// True where [start, start+size) is RAM above 1 MiB or in the free part below it, and clear of our boot structures.
 Result<> check_load_range(const Layout& layout, uint64_t start, uint64_t size, std::string_view what);
 

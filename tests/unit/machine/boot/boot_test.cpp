@@ -113,6 +113,12 @@ TEST_F(Boot, APvhKernelIsEnteredInProtectedModeWithItsStartInfo) {
     EXPECT_EQ(*memory_.load<uint32_t>(GuestPhysAddr(entry->state.gpr[cpu::RBX])), 0x336ec578u);
 }
 
+TEST_F(Boot, ASegmentsUninitializedPartIsZeroedWhenTheGuestBootsAgain) {
+    ASSERT_TRUE(memory_.store<uint32_t>(GuestPhysAddr(0x201800), 0xdeadbeef));
+    ASSERT_TRUE(load_image(elf(true)));
+    EXPECT_EQ(*memory_.load<uint32_t>(GuestPhysAddr(0x201800)), 0u);
+}
+
 TEST_F(Boot, AMultibootKernelIsEnteredWithItsMagic) {
     const auto entry = load_image(multiboot(3));
     ASSERT_TRUE(entry) << entry.error().message();
