@@ -42,7 +42,9 @@ enum class Acc : uint8_t { Read, Write, Fetch };
 
 /// One TLB entry; tags are linear page addresses, or kNoTag. hit: (linear ^ tag) < 4096 - (size - 1).
 struct TlbEntry {
-    static constexpr uint64_t kNoTag = 0x0000'8000'0000'0fff;  // not canonical, not page-aligned: never hits
+    /// Names a page that belongs to slot 0, so it never hits in any other slot; slot 0 has a tag of slot 1 (no_tag).
+    static constexpr uint64_t kNoTag = 0x0000'8000'0000'0fff;
+    static constexpr uint64_t no_tag(uint64_t slot) { return slot == 0 ? kNoTag + 0x1000 : kNoTag; }
     uint64_t read = kNoTag;
     uint64_t write = kNoTag;
     uint64_t addend = 0;     ///< host address = linear + addend
@@ -54,6 +56,9 @@ enum class Mmu : uint8_t { Supervisor, User, SupervisorAc };
 inline constexpr unsigned kTlbBits = 10;
 inline constexpr unsigned kTlbSize = 1u << kTlbBits;
 struct Tlb {
+    Tlb() {
+        for (auto& set : entry) set[0].read = set[0].write = TlbEntry::no_tag(0);
+    }
     TlbEntry entry[3][kTlbSize];
 };
 
@@ -264,6 +269,8 @@ class Core {
     uint32_t pauses = 0;
     uint64_t epoch = 1;                ///< counts fetch_flush()
     JumpEntry jumps[kJumpCacheSize];
+    static constexpr unsigned kFetchedPages = 4096;
+    uint64_t fetched_pages[kFetchedPages / 64] = {};  ///< hash of the linear pages that jump-cache entries lie in
 };
 
 /// The tail call that makes threaded code.

@@ -68,12 +68,12 @@ void fill(Core& c, uint64_t linear, Mmu rights, const Walk& w, const Piece& p) {
     if (s.data_armed && page_has_data_breakpoint(c, linear)) return;
     TlbEntry& e = slot(c, rights, linear);
     const uint64_t page = page_down(linear);
+    const unsigned index = linear >> 12 & (kTlbSize - 1);
     e.read = page;
-    e.write = w.writable && !p.rom && !p.code ? page : TlbEntry::kNoTag;
+    e.write = w.writable && !p.rom && !p.code ? page : TlbEntry::no_tag(index);
     e.addend = reinterpret_cast<uint64_t>(p.host) - linear;
     e.meta = page_down(w.gpa) | (w.global ? kMetaGlobal : 0) | (w.large ? kMetaLarge : 0);
     if (w.large) s.large_regions |= 1ull << (linear >> 30 & 63);
-    const unsigned index = linear >> 12 & (kTlbSize - 1);
     s.used[static_cast<int>(rights)][index / 64] |= 1ull << (index % 64);
 }
 
@@ -232,7 +232,7 @@ Core::CodePage Core::fetch_page(uint64_t linear) {
 
 namespace {
 
-void drop(TlbEntry& e) { e.read = e.write = TlbEntry::kNoTag; }
+void drop(TlbEntry& e, uint64_t index) { e.read = e.write = TlbEntry::no_tag(index); }
 
 /// Calls f for every entry that may be valid; f returns true to drop it.
 template <typename F>
@@ -242,9 +242,10 @@ void sweep(Core& c, F&& f) {
             uint64_t& used = c.system->used[rights][word];
             for (uint64_t left = used; left; left &= left - 1) {
                 const unsigned bit = std::countr_zero(left);
-                TlbEntry& e = c.tlb.entry[rights][word * 64 + bit];
-                if (!f(e)) continue;
-                drop(e);
+                const unsigned index = word * 64 + bit;
+                TlbEntry& e = c.tlb.entry[rights][index];
+                if (!f(e, index)) continue;
+                drop(e, index);
                 used &= ~(1ull << bit);
             }
         }
@@ -253,7 +254,7 @@ void sweep(Core& c, F&& f) {
 }  // namespace
 
 void Core::tlb_flush_all() {
-    sweep(*this, [](TlbEntry&) { return true; });
+    sweep(*this, [](TlbEntry&, unsigned) { return true; });
     system->large_regions = 0;
     ++system->generation;
     ++system->global_generation;
@@ -262,7 +263,7 @@ void Core::tlb_flush_all() {
 
 void Core::tlb_flush_nonglobal() {
     if (!(cr4 & cpu::cr4::PGE)) return tlb_flush_all();
-    sweep(*this, [](TlbEntry& e) { return !(e.meta & kMetaGlobal); });
+    sweep(*this, [](TlbEntry& e, unsigned) { return !(e.meta & kMetaGlobal); });
     ++system->generation;
     fetch_flush();
 }
@@ -271,29 +272,29 @@ void Core::tlb_flush_page(uint64_t linear) {
     if (!long_mode(*this)) linear = static_cast<uint32_t>(linear);
     for (auto& set : tlb.entry) {
         TlbEntry& e = set[linear >> 12 & (kTlbSize - 1)];
-        if (e.read == page_down(linear)) drop(e);
+        if (e.read == page_down(linear)) drop(e, linear >> 12 & (kTlbSize - 1));
     }
     FetchEntry& e = system->fetch[linear >> 12 & (kFetchSize - 1)];
     if (page_down(e.tag) == page_down(linear)) e.tag = ~0ull;
     fetch_flush_page(linear);
     if (!(system->large_regions >> (linear >> 30 & 63) & 1)) return;
     // Other 4 KiB pieces of a large page: all of this GiB's are dropped.
-    sweep(*this, [&](TlbEntry& e) { return e.meta & kMetaLarge && (e.read ^ linear) >> 30 == 0; });
+    sweep(*this, [&](TlbEntry& e, unsigned) { return e.meta & kMetaLarge && (e.read ^ linear) >> 30 == 0; });
     ++system->generation;
     ++system->global_generation;
     fetch_flush();
 }
 
 void Core::tlb_drop_write(uint64_t gpa_page) {
-    sweep(*this, [&](TlbEntry& e) {
-        if (page_down(e.meta) == page_down(gpa_page)) e.write = TlbEntry::kNoTag;
+    sweep(*this, [&](TlbEntry& e, unsigned index) {
+        if (page_down(e.meta) == page_down(gpa_page)) e.write = TlbEntry::no_tag(index);
         return false;
     });
 }
 
 void tlb_drop_all_writes(Core& c) {
-    sweep(c, [](TlbEntry& e) {
-        e.write = TlbEntry::kNoTag;
+    sweep(c, [](TlbEntry& e, unsigned index) {
+        e.write = TlbEntry::no_tag(index);
         return false;
     });
 }
