@@ -66,6 +66,12 @@ void Lapic::publish_address(const State& s) {
     address_.store(static_cast<uint64_t>(mode(s)) << 32 | ldr | flat, std::memory_order_release);
 }
 
+std::optional<GuestPhysAddr> Lapic::mmio_page() const {
+    const ApicBase base(base_.load(std::memory_order_acquire));
+    if (!base.get(ApicBase::EN) || base.get(ApicBase::EXTD)) return std::nullopt;
+    return GuestPhysAddr(page_down(base.raw));
+}
+
 bool Lapic::matches(uint32_t destination, DestinationMode destination_mode) const {
     const uint64_t address = address_.load(std::memory_order_acquire);
     const auto mode = static_cast<Mode>(address >> 32);

@@ -179,6 +179,12 @@ void Pic::write(unsigned offset, uint8_t value) {
     update(*chips);
 }
 
+// The port adapters in the header refer to these from other files.
+template uint8_t Pic::read<true>(unsigned);
+template uint8_t Pic::read<false>(unsigned);
+template void Pic::write<true>(unsigned, uint8_t);
+template void Pic::write<false>(unsigned, uint8_t);
+
 uint8_t Pic::read_elcr(unsigned offset) {
     auto chips = chips_.lock();
     return offset & 1 ? chips->slave.elcr : chips->master.elcr;
