@@ -205,17 +205,18 @@ YADO_TO_MM(cvttps2pi);
 YADO_TO_MM(cvtpd2pi);
 YADO_TO_MM(cvttpd2pi);
 
-/// CVTPI2PD with a memory operand never touches x87 state (SDM vol. 2); CVTPI2PS does.
-template <class Op, bool MemoryIsMmx>
+/// With a memory operand no MMX register is involved and x87 stays as it is (SDM vol. 2, CVTPI2PD; CVTPI2PS does the same on
+/// the CPU).
+template <class Op>
 void from_mm(Core& c, const Insn* i) {
     sse_check(c, i);
-    if (MemoryIsMmx || !i->mem) mmx_check(c, i);
+    if (!i->mem) mmx_check(c, i);
     const uint64_t b = mm_operand(c, i);
     Fpu& f = *c.fpu;
     begin_fp(f);
     const Xmm r = Op::run(f.xmm[i->reg], b);
     end_fp(c, i);
-    if (MemoryIsMmx || !i->mem) mmx_transition(f);
+    if (!i->mem) mmx_transition(f);
     f.xmm[i->reg] = r;
     return next(c, i);
 }
@@ -256,15 +257,15 @@ void add_mmx(Table& t) {
     t.reg(Map::Of, None, 0xc5, pextrw);
     t.reg(Map::Of, None, 0xd7, pmovmskb);
     t.reg(Map::Of, None, 0xf7, maskmovq);
-    t.both(Map::Of, None, 0x77, emms);
+    t.reg(Map::Of, None, 0x77, emms);
 }
 
 void add_mmx_convert(Table& t) {
     using enum Mandatory;
     t.reg(Map::Of, PF3, 0xd6, movq2dq);
     t.reg(Map::Of, PF2, 0xd6, movdq2q);
-    t.both(Map::Of, None, 0x2a, from_mm<v_cvtpi2ps, true>);
-    t.both(Map::Of, P66, 0x2a, from_mm<v_cvtpi2pd, false>);
+    t.both(Map::Of, None, 0x2a, from_mm<v_cvtpi2ps>);
+    t.both(Map::Of, P66, 0x2a, from_mm<v_cvtpi2pd>);
     t.both(Map::Of, None, 0x2c, to_mm<v_cvttps2pi, 8>);
     t.both(Map::Of, P66, 0x2c, to_mm<v_cvttpd2pi, 16>);
     t.both(Map::Of, None, 0x2d, to_mm<v_cvtps2pi, 8>);

@@ -141,6 +141,70 @@ void finish(Core& c, const Insn* i) {
     if (!stays_in_host(f, i)) leave_host(f);
 }
 
+// --- the lighter way for memory forms --------------------------------------------------------------------------------------
+
+constexpr uint16_t kC1 = 0x200, kConditions = 0x4700;
+
+bool is_arithmetic(const Insn* i) { return !(i->opcode & 1); }  // D8, DA, DC, DE
+bool is_compare(const Insn* i) { return is_arithmetic(i) && (reg_field(i) & 6) == 2; }
+bool pops(const Insn* i) { return is_arithmetic(i) ? reg_field(i) == 3 : reg_field(i) != 2; }  // of those that read ST(0)
+
+/// True if ST(n) is not empty.
+bool filled(const Fpu& f, unsigned n) { return f.ftw >> ((f.top() + n) & 7) & 1; }
+
+/// Empties the host's exception flags, whoever raised them.
+void clear_host_flags() {
+    uint16_t status;
+    asm volatile("fnstsw %0" : "=a"(status));
+    if (status & 0xff) asm volatile("fnclex");
+}
+uint16_t host_status() {
+    uint16_t status;
+    asm volatile("fnstsw %0" : "=a"(status));
+    return status;
+}
+void set_host_control(uint16_t fcw) { asm volatile("fldcw %0" : : "m"(fcw)); }
+
+void light_load(Fpu& f, const Insn* i) {
+    clear_host_flags();
+    set_host_control(f.fcw);
+    memory_stub(i)(f.operand);
+    const uint16_t status = host_status();
+    set_top(f, (f.top() - 1) & 7);
+    asm volatile("fstpt %0" : "=m"(f.st[0]));
+    set_host_control(x87::kControlInit);
+    std::memset(f.st[0].reserved, 0, sizeof f.st[0].reserved);
+    f.ftw |= 1 << f.top();
+    f.fsw = (f.fsw & ~kC1) | (status & (kC1 | x87::kExceptions));
+}
+void light_st0(Fpu& f, const Insn* i) {
+    clear_host_flags();
+    set_host_control(f.fcw);
+    asm volatile("fldt %0" : : "m"(f.st[0]));
+    memory_stub(i)(f.operand);
+    const uint16_t status = host_status();
+    const uint16_t changed = x87::kExceptions | (is_compare(i) ? kConditions : kC1);
+    f.fsw = (f.fsw & ~(changed & kConditions)) | (status & changed);
+    if (pops(i)) {
+        f.ftw &= ~(1 << f.top());
+        set_top(f, (f.top() + 1) & 7);
+    } else {
+        asm volatile("fstpt %0" : "=m"(f.st[0]));
+    }
+    set_host_control(x87::kControlInit);
+}
+
+/// Executes a memory form on Fpu::operand.
+void execute_memory_form(Fpu& f, const Insn* i) {
+    if (!f.x87_in_host && all_masked(f)) {
+        const bool loads = !is_arithmetic(i) && operand_size(i) > 0;
+        if (loads && !filled(f, 7)) return light_load(f, i);
+        if (!loads && filled(f, 0)) return light_st0(f, i);
+    }
+    begin(f);
+    memory_stub(i)(f.operand);
+}
+
 // --- handlers -----------------------------------------------------------------------------------------------------------
 
 void x87_register(Core& c, const Insn* i) {
@@ -193,8 +257,7 @@ void x87_read(Core& c, const Insn* i) {
         leave_host(f);
         c.load_slow(i, linear, f.operand, size);
     }
-    begin(f);
-    memory_stub(i)(f.operand);
+    execute_memory_form(f, i);
     note_operand(c, i);
     finish(c, i);
     return next(c, i);
@@ -235,8 +298,7 @@ void x87_write(Core& c, const Insn* i) {
     const uint64_t linear = x87_address(c, i, size, Acc::Write);
     const TlbEntry& e = tlb_entry(c, linear);
     if ((linear ^ e.write) < 4096 - (size - 1)) [[likely]] {
-        begin(f);
-        memory_stub(i)(f.operand);
+        execute_memory_form(f, i);
         if (!store_suppressed(f)) copy_operand(reinterpret_cast<void*>(linear + e.addend), f.operand, size);
     } else {
         write_slow(c, i, linear, size);
