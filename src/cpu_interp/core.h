@@ -264,6 +264,8 @@ class Core {
     Block* block = nullptr;        ///< the running block
     bool alone = false;                ///< a single instruction runs: code_store need not throw
     bool rep_unfinished = false;       ///< a REP instruction stopped between iterations: rip is its own
+    bool nmi_waiting = false;          ///< Signal::Nmi was seen, NMIs are blocked
+    uint64_t chain_base = 0;           ///< CS base that the jump cache's entries outside 64-bit mode were made with
     bool interrupt_waiting = false;    ///< Signal::Interrupt was seen, could not be taken yet
     uint64_t context = 0;              ///< what jump-cache entries must match: epoch, mode, user; 0: no chaining
     uint32_t pauses = 0;

@@ -12,6 +12,10 @@ class Shared;
 /// What the vCPUs of one guest share. Make one per guest, before its vCPUs; outlives them.
 std::shared_ptr<Shared> make_shared_state(mem::GuestMemory& memory);
 
+/// Guest RAM's extents changed or its dirty log was started or harvested: every vCPU drops its TLB and decoded code before
+/// its next instruction. Any thread.
+void request_flush(Shared& shared);
+
 /// Features that the interpreter implements (cpu::Feature bits).
 cpu::FeatureSet supported_features();
 

@@ -1,0 +1,225 @@
+// find(): page lookup -> bucket -> block, or make(): copy bytes -> decode the copy -> register the bytes -> see that they
+// have not changed meanwhile -> place in the arena. A store that comes later finds the bytes registered (shared.h).
+#include "cpu_interp/block_cache.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <new>
+
+#include "base/check.h"
+#include "cpu_interp/chain.h"
+#include "cpu_interp/fpu/fpu.h"
+#include "cpu_interp/shared.h"
+
+namespace yado::cpu_interp {
+
+void fall_through(Core& c, const Insn* slot);
+
+namespace {
+
+void undefined(Core& c, const Insn* i) { c.raise(i, Vec::UD); }
+void too_long(Core& c, const Insn* i) { c.raise(i, Vec::GP, 0); }
+
+CodeMode code_mode_of(uint8_t mode) { return static_cast<CodeMode>(mode & 3); }
+
+unsigned bucket_of(uint64_t gpa) { return (gpa ^ gpa >> 6) & 63; }
+
+/// Settles what depends on the place in the block: a RIP-relative operand becomes relative to the block's start.
+void settle(Insn& i, unsigned offset) {
+    i.offset = static_cast<uint8_t>(offset);
+    if (i.base != kRipReg || i.addrsize != 8 || i.seg >= cpu::FS) return;
+    int32_t disp = 0;
+    if (__builtin_add_overflow(i.disp, static_cast<int32_t>(offset + i.length), &disp)) return;
+    i.disp = disp;
+    i.flat = true;
+}
+
+/// Chooses the handler; true if the block ends here.
+bool choose(Insn& i, DecodeStatus status) {
+    Selected s;
+    if (status == DecodeStatus::Ok) s = select(i);
+    if (status == DecodeStatus::TooLong) s = {too_long, true};
+    if (!s.run) s = {undefined, true};
+    i.run = s.run;
+    return s.ends_block;
+}
+
+bool is_direct_branch(const Insn& i) {
+    if (i.map == Map::Of) return i.opcode >= 0x80 && i.opcode <= 0x8f;
+    if (i.map != Map::One) return false;
+    return (i.opcode >= 0x70 && i.opcode <= 0x7f) || (i.opcode >= 0xe0 && i.opcode <= 0xe3) || i.opcode == 0xe8 ||
+           i.opcode == 0xe9 || i.opcode == 0xeb;
+}
+
+Insn make_slot(const Insn& last, unsigned length, bool linkable) {
+    Insn slot{};
+    slot.run = fall_through;
+    slot.offset = static_cast<uint8_t>(length);
+    slot.mode = last.mode;
+    slot.flat = linkable;
+    return slot;
+}
+
+/// Writes the slots behind a block's last instruction. `from` is the block's offset in its page.
+void add_slots(Insn* end, unsigned from, unsigned length, uint8_t mode) {
+    const Insn& last = end[-1];
+    const bool links = !(mode & kLimited) && code_mode_of(mode) != CodeMode::Bits16;
+    const int64_t after = from + length;
+    const int64_t target = after + last.imm;
+    end[0] = make_slot(last, length, links && after < 4096);
+    end[1] = make_slot(last, length, links && is_direct_branch(last) && last.opsize != 2 && target >= 0 && target < 4096);
+}
+
+constexpr size_t slots_for(size_t count) { return 1 + count + kBlockSlots; }  // in Insn's, header included
+
+}  // namespace
+
+uint64_t linear_of_rip(const Core& c, uint64_t rip) {
+    if (c.code_mode == CodeMode::Bits64) return rip;
+    return static_cast<uint32_t>(c.seg[cpu::CS].base + rip);
+}
+
+BlockCache::BlockCache(Core& core) : core_(core) {
+    void* p = mmap(nullptr, kArenaBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED) throw std::bad_alloc();  // caught in make_vcpu
+    arena_ = static_cast<std::byte*>(p);
+    for (Single& s : singles_) s.storage = std::make_unique<Insn[]>(slots_for(1));
+}
+
+BlockCache::~BlockCache() { munmap(arena_, kArenaBytes); }
+
+void BlockCache::drop_page(uint64_t page) {
+    if (pages_.erase(page) != 0) core_.fetch_flush();
+}
+
+void BlockCache::drop_all() {
+    pages_.clear();
+    used_ = 0;
+    core_.fetch_flush();
+}
+
+Block* BlockCache::lookup(uint64_t gpa, uint8_t mode) {
+    const auto page = pages_.find(page_down(gpa));
+    if (page == pages_.end()) return nullptr;
+    for (Block* b = page->second.bucket[bucket_of(gpa)]; b; b = b->next)
+        if (b->gpa == gpa && b->mode == mode) return b;
+    return nullptr;
+}
+
+/// How many bytes at RIP the code segment's limit allows, up to a block.
+unsigned BlockCache::within_limit(uint64_t rip) const {
+    if (core_.code_mode == CodeMode::Bits64) return kFetchBytes;
+    const uint64_t limit = core_.seg[cpu::CS].limit;
+    return rip > limit ? 0 : static_cast<unsigned>(std::min<uint64_t>(limit - rip + 1, kFetchBytes));
+}
+
+Block* BlockCache::find(uint64_t rip) {
+    const bool is_limited = limited(core_);
+    const uint8_t mode = static_cast<uint8_t>(core_.code_mode) | (is_limited ? kLimited : 0);
+    if (is_limited && within_limit(rip) < kFetchBytes) return nullptr;
+    const uint64_t linear = linear_of_rip(core_, rip);
+    const Core::CodePage page = core_.fetch_page(linear);
+    if (!page.host) return nullptr;
+    const uint64_t gpa = page_down(page.gpa) | (linear & kPageMask);
+    if (Block* b = lookup(gpa, mode)) return b;
+    return make(gpa, page.host, mode);
+}
+
+unsigned BlockCache::decode_run(const uint8_t* bytes, unsigned n, uint8_t mode, std::span<Insn> out, unsigned* length) {
+    unsigned count = 0, at = 0;
+    while (count < out.size() && at < n && at < kMaxBlockBytes) {
+        Insn& i = out[count];
+        const DecodeStatus status = decode(bytes + at, n - at, code_mode_of(mode), &i);
+        if (status == DecodeStatus::NeedMore) break;
+        if (status == DecodeStatus::TooLong) i.length = kMaxInsnBytes;
+        settle(i, at);
+        const bool ends = choose(i, status);
+        at += i.length;
+        ++count;
+        if (ends) break;
+    }
+    *length = at;
+    return count;
+}
+
+Block* BlockCache::make(uint64_t gpa, const uint8_t* host, uint8_t mode) {
+    const unsigned from = gpa & kPageMask;
+    const unsigned n = std::min<unsigned>(kFetchBytes, 4096 - from);
+    const uint8_t* code = host + from;
+    std::array<Insn, kMaxBlockInsns> insns;
+    for (unsigned attempt = 0; attempt < 4; ++attempt) {
+        uint8_t copy[kFetchBytes];
+        std::memcpy(copy, code, n);
+        unsigned length = 0;
+        const unsigned count = decode_run(copy, n, mode, insns, &length);
+        if (count == 0) return nullptr;
+        core_.shared.register_code(core_, page_down(gpa), from, from + length);
+        if (std::memcmp(copy, code, length) == 0) return place(gpa, mode, {insns.data(), count}, length);
+    }
+    return nullptr;  // someone keeps writing there
+}
+
+Block* BlockCache::place(uint64_t gpa, uint8_t mode, std::span<const Insn> insns, unsigned length) {
+    const size_t bytes = slots_for(insns.size()) * sizeof(Insn);
+    if (used_ + bytes > kArenaBytes || pages_.size() >= kMaxPages) drop_all();
+    Page& page = pages_[page_down(gpa)];
+    Block*& bucket = page.bucket[bucket_of(gpa)];
+    Block* b = reinterpret_cast<Block*>(arena_ + used_);
+    used_ += bytes;
+    *b = Block{.gpa = gpa,
+               .next = bucket,
+               .bytes = static_cast<uint16_t>(length),
+               .count = static_cast<uint8_t>(insns.size()),
+               .mode = mode};
+    std::ranges::copy(insns, b->insn);
+    add_slots(b->insn + insns.size(), gpa & kPageMask, length, mode);
+    bucket = b;
+    return b;
+}
+
+/// Up to `want` bytes of the page at linear; bytewise from a device where there is no RAM.
+unsigned BlockCache::fetch_bytes(uint64_t linear, unsigned want, uint8_t* out) {
+    const Core::CodePage page = core_.fetch_page(linear);
+    const unsigned from = linear & kPageMask;
+    const unsigned n = std::min(want, 4096 - from);
+    if (page.host) {
+        std::memcpy(out, page.host + from, n);
+        return n;
+    }
+    fpu_leave(*core_.fpu);
+    for (unsigned k = 0; k < n; ++k)
+        out[k] = static_cast<uint8_t>(core_.wiring.devices.mmio_read(GuestPhysAddr(page_down(page.gpa) + from + k), 1));
+    return n;
+}
+
+Block* BlockCache::alone(uint64_t rip) {
+    uint8_t bytes[16] = {};
+    const uint64_t linear = linear_of_rip(core_, rip);
+    const unsigned allowed = std::min(within_limit(rip), kMaxInsnBytes);
+    if (allowed == 0) core_.raise(nullptr, Vec::GP, 0);
+    unsigned n = fetch_bytes(linear, allowed, bytes);
+
+    const uint8_t mode = static_cast<uint8_t>(core_.code_mode);
+    Insn i;
+    DecodeStatus status = decode(bytes, n, core_.code_mode, &i);
+    if (status == DecodeStatus::NeedMore && n < allowed) {
+        n += fetch_bytes(linear_of_rip(core_, rip + n), allowed - n, bytes + n);
+        status = decode(bytes, n, core_.code_mode, &i);
+    }
+    if (status == DecodeStatus::NeedMore) core_.raise(nullptr, Vec::GP, 0);  // the segment ends inside the instruction
+
+    Single& s = singles_[linear & 63];
+    Block* b = reinterpret_cast<Block*>(s.storage.get());
+    if (s.mode == mode && std::memcmp(s.bytes, bytes, sizeof bytes) == 0) return b;
+    std::memcpy(s.bytes, bytes, sizeof bytes);
+    s.mode = mode;
+    settle(i, 0);
+    choose(i, status);
+    *b = Block{.gpa = 0, .next = nullptr, .bytes = i.length, .count = 1, .mode = mode};
+    b->insn[0] = i;
+    add_slots(b->insn + 1, 0, i.length, mode | kLimited);
+    return b;
+}
+
+}  // namespace yado::cpu_interp

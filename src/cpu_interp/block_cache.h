@@ -1,0 +1,67 @@
+// The decoded code of one vCPU, by guest-physical address, offset and mode. Memory is bounded: a full arena is emptied.
+// Thread: the vCPU's own, at block boundaries only.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <unordered_map>
+
+#include "cpu_interp/block.h"
+#include "cpu_interp/decode/decode.h"
+
+namespace yado::cpu_interp {
+
+class BlockCache {
+  public:
+    explicit BlockCache(Core& core);
+    ~BlockCache();
+    BlockCache(const BlockCache&) = delete;
+
+    /// The block at RIP, decoded if need be. nullptr: its first instruction has to run alone (it crosses a page, does not
+    /// lie in RAM, or comes near the code segment's limit). Throws GuestFault as an instruction fetch does.
+    Block* find(uint64_t rip);
+    /// A block of the one instruction at RIP, decoded from memory as it is now; good until the next call. Throws
+    /// GuestFault as an instruction fetch does.
+    Block* alone(uint64_t rip);
+
+    void drop_page(uint64_t page);
+    void drop_all();
+    size_t bytes_used() const { return used_; }
+
+  private:
+    static constexpr size_t kArenaBytes = 32u << 20;
+    static constexpr size_t kMaxPages = 16384;
+    static constexpr unsigned kBuckets = 64;
+    static constexpr unsigned kFetchBytes = kMaxBlockBytes + kMaxInsnBytes;
+    struct Page {
+        std::array<Block*, kBuckets> bucket{};
+    };
+    /// Decoded single instructions, found by their bytes: nothing to invalidate.
+    struct Single {
+        uint8_t bytes[16] = {};
+        uint8_t mode = 0xff;
+        std::unique_ptr<Insn[]> storage;
+    };
+
+    Block* lookup(uint64_t gpa, uint8_t mode);
+    Block* make(uint64_t gpa, const uint8_t* host, uint8_t mode);
+    unsigned decode_run(const uint8_t* bytes, unsigned n, uint8_t mode, std::span<Insn> out, unsigned* length);
+    Block* place(uint64_t gpa, uint8_t mode, std::span<const Insn> insns, unsigned length);
+    unsigned fetch_bytes(uint64_t linear, unsigned want, uint8_t* out);
+    unsigned within_limit(uint64_t rip) const;
+
+    Core& core_;
+    std::byte* arena_;
+    size_t used_ = 0;
+    std::unordered_map<uint64_t, Page> pages_;
+    std::array<Single, 64> singles_;
+};
+
+/// Linear address of RIP in the current code segment.
+uint64_t linear_of_rip(const Core& c, uint64_t rip);
+/// True if the code segment's limit matters (not in 64-bit mode, not with a limit of 4 GiB).
+inline bool limited(const Core& c) { return c.code_mode != CodeMode::Bits64 && c.seg[cpu::CS].limit != 0xffffffff; }
+
+}  // namespace yado::cpu_interp

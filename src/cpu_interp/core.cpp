@@ -1,0 +1,51 @@
+// Core's own members that are neither memory nor system: its parts, the rendezvous, code pages' side of stores.
+#include "cpu_interp/core.h"
+
+#include "cpu_interp/block_cache.h"
+#include "cpu_interp/chain.h"
+#include "cpu_interp/fpu/fpu.h"
+#include "cpu_interp/shared.h"
+#include "cpu_interp/system/system_state.h"
+
+namespace yado::cpu_interp {
+
+Core::Core(const cpu::VcpuWiring& w, Shared& s)
+    : wiring(w),
+      shared(s),
+      fpu(std::make_unique<Fpu>()),
+      blocks(std::make_unique<BlockCache>(*this)),
+      system(std::make_unique<SystemState>(w)) {
+    shared.add(*this);
+}
+
+Core::~Core() { shared.remove(*this); }
+
+void Core::stop_the_world(const std::function<void()>& f) { shared.stop_others(*this, f); }
+
+void Core::code_store(const Insn* i, uint64_t gpa, unsigned size) {
+    if (alone || !block || !i) return;
+    const bool hits = gpa < block->gpa + block->bytes && block->gpa < gpa + size;
+    if (!hits || i < block->insn || i >= block->end()) return;
+    icount -= static_cast<uint64_t>(block->end() - i);
+    rip = rip_of(i);
+    throw RetryAlone{};
+}
+
+void Core::fetch_flush() {
+    ++epoch;
+    context = 0;  // the run loop computes it anew
+    std::memset(fetched_pages, 0, sizeof fetched_pages);
+}
+
+void Core::fetch_flush_page(uint64_t linear) {
+    const unsigned page = linear >> 12 & (kFetchedPages - 1);
+    if (fetched_pages[page / 64] >> (page % 64) & 1) fetch_flush();
+}
+
+uint64_t Core::address_slow(const Insn* i, unsigned size, Acc acc) {
+    const uint64_t ea = effective(i);
+    if (code_mode != CodeMode::Bits64) return segmented(i, i->seg, ea, size, acc);
+    return i->seg >= cpu::FS ? seg[i->seg].base + ea : ea;
+}
+
+}  // namespace yado::cpu_interp

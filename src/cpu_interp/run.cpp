@@ -1,0 +1,121 @@
+#include "cpu_interp/run.h"
+
+#include "cpu_interp/block_cache.h"
+#include "cpu_interp/chain.h"
+#include "cpu_interp/system/system.h"
+
+namespace yado::cpu_interp {
+
+namespace rf = cpu::rflags;
+
+namespace {
+
+/// Runs f; a guest fault becomes a value, RIP then that of the faulting instruction.
+template <typename F>
+MaybeFault catching(Core& c, bool* retry_alone, F f) {
+    MaybeFault fault;
+    c.fault_insn = nullptr;
+    try {
+        f();
+    } catch (const GuestFault& g) {
+        fault = g;
+    } catch (const RetryAlone&) {
+        *retry_alone = true;  // code_store has set RIP
+    }
+    if (const Insn* i = c.fault_insn; fault && i && c.block) {
+        c.rip = c.rip_of(i);
+        if (i >= c.block->insn && i < c.block->end()) c.icount -= static_cast<uint64_t>(c.block->end() - i);
+    }
+    c.alone = true;
+    c.block = nullptr;
+    return fault;
+}
+
+/// What jump-cache entries must agree with. Address-space changes count the epoch; outside 64-bit mode CS.base does too.
+void refresh_context(Core& c) {
+    if (limited(c)) {
+        c.context = 0;
+        return;
+    }
+    if (c.code_mode != CodeMode::Bits64 && c.seg[cpu::CS].base != c.chain_base) {
+        c.chain_base = c.seg[cpu::CS].base;
+        c.fetch_flush();
+    }
+    c.context = c.epoch << 3 | static_cast<uint64_t>(c.code_mode) << 1 | (c.cpl == 3);
+}
+
+void remember(Core& c, Block* b) {
+    refresh_context(c);  // finding the block may have flushed
+    if (c.context == 0) return;
+    c.jumps[jump_slot(c.rip)] = {c.rip, c.context, b};
+    const unsigned page = linear_of_rip(c, c.rip) >> 12 & (Core::kFetchedPages - 1);
+    c.fetched_pages[page / 64] |= uint64_t{1} << (page % 64);
+}
+
+Block* next_block(Core& c) {
+    refresh_context(c);
+    const JumpEntry& e = c.jumps[jump_slot(c.rip)];
+    if (c.context != 0 && e.rip == c.rip && e.context == c.context) return e.block;
+    Block* b = c.blocks->find(c.rip);
+    if (b) remember(c, b);
+    return b;
+}
+
+/// Inside the handlers' exceptions' reach; the loop ends for anything unusual.
+void run_until_unusual(Core& c, bool* run_alone) {
+    while (!unusual(c)) {
+        c.alone = true;  // a fetch stores accessed bits: no block is running
+        c.block = nullptr;
+        Block* b = next_block(c);
+        if (!b) {
+            *run_alone = true;
+            return;
+        }
+        c.sysflags &= ~rf::RF;
+        c.alone = false;
+        enter(c, b, c.rip);
+    }
+}
+
+bool debugging(const Core& c) { return (c.sysflags & (rf::TF | rf::RF)) | (c.dr7 & 0xff) | c.debug_hits; }
+
+}  // namespace
+
+bool unusual(const Core& c) {
+    return c.requests.load(std::memory_order_relaxed) != 0 || c.activity != cpu::Activity::Running || c.sti_shadow ||
+           c.mov_ss_shadow || (c.sysflags & rf::TF) || (c.dr7 & 0xff) || c.debug_hits ||
+           (c.interrupt_waiting && c.sysflags & rf::IF) || (c.nmi_waiting && !c.nmi_blocked);
+}
+
+MaybeFault run_blocks(Core& c, bool* run_alone) {
+    return catching(c, run_alone, [&] { run_until_unusual(c, run_alone); });
+}
+
+MaybeFault run_single(Core& c) {
+    c.sti_shadow = c.mov_ss_shadow = false;
+    c.rep_unfinished = false;
+    c.alone = true;
+    bool ignored = false;
+    return catching(c, &ignored, [&] {
+        c.block = nullptr;
+        Block* b = c.blocks->alone(c.rip);
+        c.context = 0;  // nothing chains to what follows
+        enter(c, b, c.rip);
+    });
+}
+
+bool deliver_fault(Core& c, const GuestFault& fault) {
+    return c.deliver(Core::EventKind::Fault, static_cast<uint8_t>(fault.vector), fault.has_error, fault.error);
+}
+
+bool step(Core& c) {
+    constexpr auto kDb = static_cast<uint8_t>(Vec::DB);
+    const uint64_t flags = c.sysflags;
+    const bool debug = debugging(c);
+    if (c.dr7 & 0xff && instruction_breakpoint(c)) return c.deliver(Core::EventKind::Fault, kDb, false, 0);
+    if (const MaybeFault fault = run_single(c)) return deliver_fault(c, *fault);
+    if ((debug || debugging(c)) && debug_trap_due(c, flags)) return c.deliver(Core::EventKind::Trap, kDb, false, 0);
+    return true;
+}
+
+}  // namespace yado::cpu_interp

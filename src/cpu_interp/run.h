@@ -1,0 +1,29 @@
+// Executing: single instructions and chained blocks, with guest faults as values. What Vcpu::run and Stepper are made of.
+// Thread: the vCPU's own.
+#pragma once
+
+#include <optional>
+
+#include "cpu_interp/core.h"
+
+namespace yado::cpu_interp {
+
+/// A fault left c.rip at the faulting instruction; c.cr2 is set for #PF.
+using MaybeFault = std::optional<GuestFault>;
+
+/// True if the next instruction needs more than the fast loop: a request, debugging, an interrupt shadow, a halt.
+bool unusual(const Core& c);
+
+/// Runs blocks until something unusual comes up or the next instruction has to run alone (*alone is then set).
+MaybeFault run_blocks(Core& c, bool* run_alone);
+
+/// Runs one instruction (one iteration or more of a REP instruction: c.rep_unfinished), clearing interrupt shadows.
+MaybeFault run_single(Core& c);
+
+/// One instruction with everything around it: breakpoints before, traps after, faults delivered. false: triple fault.
+bool step(Core& c);
+
+/// Delivers a fault through the guest's IDT. false: triple fault.
+bool deliver_fault(Core& c, const GuestFault& fault);
+
+}  // namespace yado::cpu_interp
