@@ -207,7 +207,9 @@ void* Core::rmw_pointer_slow(const Insn* i, uint64_t linear, unsigned size) {
 
 void Core::probe_write(const Insn* i, uint64_t linear, unsigned size) {
     Piece pieces[2];
-    split(*this, i, linear, size, Acc::Write, mmu, pieces);
+    const unsigned count = split(*this, i, linear, size, Acc::Write, mmu, pieces);
+    for (unsigned n = 0; n < count; ++n)  // the store to come must not be the first to throw RetryAlone
+        if (pieces[n].code && !pieces[n].rom) code_store(i, pieces[n].gpa, pieces[n].size);
 }
 
 Core::CodePage Core::fetch_page(uint64_t linear) {

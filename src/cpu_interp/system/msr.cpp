@@ -239,14 +239,20 @@ void system_export(const Core& c, cpu::CpuState& state) {
     state.msrs[msr::IA32_TSC_ADJUST] = c.system->tsc_adjust;
 }
 
-void system_import(Core& c, const cpu::CpuState& state) {
-    // The TSC first: the paravirtual clock is computed from it. What this model lacks, or may not hold, is left out.
+void system_import(Core& c, const cpu::CpuState& state, ParavirtualClock clock) {
+    const auto saved = [&](uint32_t n, uint64_t absent) {
+        const auto at = state.msrs.find(n);
+        return at == state.msrs.end() ? absent : at->second;
+    };
+    c.system->kvm_system_time = 0;  // nothing is published before the TSC is right
+    // What this model lacks, or may not hold, is left out.
     for (const Row& r : kRows)
-        if (r.saved && r.write && (!r.shown || r.shown(c)))
+        if (r.saved && r.write && r.first != msr::MSR_KVM_SYSTEM_TIME_NEW && (!r.shown || r.shown(c)))
             for (uint32_t n = r.first; n <= r.last; ++n)
                 if (const auto at = state.msrs.find(n); at != state.msrs.end()) r.write(c, n, at->second);
-    const auto adjust = state.msrs.find(msr::IA32_TSC_ADJUST);
-    c.system->tsc_adjust = adjust == state.msrs.end() ? 0 : adjust->second;
+    c.system->tsc_adjust = saved(msr::IA32_TSC_ADJUST, 0);
+    if (new_clock(c)) c.system->kvm_system_time = saved(msr::MSR_KVM_SYSTEM_TIME_NEW, 0);
+    if (clock == ParavirtualClock::Publish) kvmclock_publish(c);
     if (c.cr0 & cpu::cr0::PG && c.cr4 & cpu::cr4::PAE && !long_mode(c)) load_pdptes(c, c.cr3, c.system->pdpte.data());
     c.system->data_armed = (c.dr7 & 0xff) != 0;
     c.update_mode();

@@ -159,6 +159,7 @@ void load_far_pointer(Core& c, const Insn* i) {
     load_segment(c, i, seg, selector);
     write_gpr(c, i->reg, i->opsize, offset);
     done(c, i, seg);
+    c.mov_ss_shadow = false;  // LSS casts none
 }
 
 void sldt(Core& c, const Insn* i) {

@@ -12,9 +12,10 @@ struct Insn;
 
 /// The registers that system/ owns: MSRs (IA32_TSC among them). Everything else is in Core's public members.
 void system_export(const Core& c, cpu::CpuState& state);
-/// Back in; also loads the PAE page directory pointers, refreshes the paravirtual clock and flushes the TLB. Call after
-/// Core's control registers and segments are set; calls update_mode().
-void system_import(Core& c, const cpu::CpuState& state);
+/// Back in; also loads the PAE page directory pointers and flushes the TLB. Call after Core's control registers and
+/// segments are set; calls update_mode(). Keep: another engine runs the guest and owns its clock page (Stepper).
+enum class ParavirtualClock : uint8_t { Publish, Keep };
+void system_import(Core& c, const cpu::CpuState& state, ParavirtualClock clock = ParavirtualClock::Publish);
 
 /// Guest time stamp counter now.
 uint64_t guest_tsc(const Core& c);

@@ -142,6 +142,8 @@ void task_switch(Core& c, const Insn* i, uint16_t selector, TaskCause cause, uin
     const uint16_t old_selector = c.tr.selector;
     const bool nested = cause == TaskCause::Call || cause == TaskCause::Interrupt;
 
+    if (i) c.rip = c.rip_of(i);
+    i = nullptr;  // what is written from here on is not written twice: no retry of the instruction
     uint64_t flags = c.rflags();
     if (cause == TaskCause::Iret) flags &= ~cpu::rflags::NT;
     save_current(c, i, old, return_rip, flags);
