@@ -52,6 +52,20 @@ CpuState reset_state() {
     return s;
 }
 
+LapicState reset_lapic_state(uint32_t apic_id, bool boot_processor) {
+    constexpr uint32_t kMasked = 0x10000, kExtInt = 0x700;
+    LapicState l;
+    const auto reg = [&](uint32_t offset) -> uint32_t& { return l.regs[offset / 16]; };
+    reg(0x020) = apic_id << 24;
+    reg(0x030) = 0x00050014;  // version 14H, six LVT entries
+    reg(0x0e0) = 0xffffffff;  // DFR: flat
+    reg(0x0f0) = 0xff;        // SVR: software-disabled
+    for (const uint32_t lvt : {0x320u, 0x330u, 0x340u, 0x350u, 0x360u, 0x370u}) reg(lvt) = kMasked;
+    if (boot_processor) reg(0x350) = kExtInt;
+    l.apic_base = 0xfee00000 | 1u << 11 | (boot_processor ? 1u << 8 : 0);
+    return l;
+}
+
 void apply_init(CpuState& s) {
     const uint64_t cache_bits = s.cr0 & (cr0::CD | cr0::NW);
     reset_core(s);

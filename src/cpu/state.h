@@ -125,6 +125,9 @@ struct CpuState {
 
 /// State after power-on or RESET (SDM vol. 3, table 9-1), with the segment registers of real mode.
 CpuState reset_state();
+/// A local APIC after power-on (SDM vol. 3, 11.4.7.1), for engines that own it. The boot processor's LINT0 passes the
+/// PIC's interrupts on, as firmware leaves it ("virtual wire mode", MultiProcessor Specification 3.6.2.2).
+LapicState reset_lapic_state(uint32_t apic_id, bool boot_processor);
 /// State after INIT for an application processor: as reset, but x87/SSE state, MSRs and CR0.CD/NW kept.
 void apply_init(CpuState& state);
 /// Puts the vCPU at vector:0000 in real mode (SDM vol. 3, 8.4.4).

@@ -69,6 +69,13 @@ struct VcpuWiring {
     uint64_t guest_tsc_hz;
 };
 
+/// The message that an I/O APIC pin sends.
+struct RouteMessage {
+    GuestPhysAddr address;
+    uint32_t data = 0;
+    friend bool operator==(const RouteMessage&, const RouteMessage&) = default;
+};
+
 /// One engine for one guest.
 class Engine {
   public:
@@ -82,6 +89,12 @@ class Engine {
     virtual void on_eoi(std::function<void(uint8_t vector)> callback) = 0;
     /// For engines with their own LAPIC: the PIC's output changed; the boot processor asks wiring.pic. Any thread.
     virtual void external_interrupt(bool) {}
+    /// For engines with their own LAPIC: what an I/O APIC pin sends from now on (nullopt: masked). They need it to report
+    /// the ends of level-triggered interrupts (on_eoi). Any thread, any lock below LockRank::Vcpu.
+    virtual void ioapic_route(unsigned, const std::optional<RouteMessage>&) {}
+    /// Takes over the memory's dirty_log() setting and adds the pages that the engine itself saw written: call after
+    /// GuestMemory::set_dirty_log and before harvest_dirty. Engines whose writes go through GuestMemory need nothing.
+    virtual Result<> sync_dirty_log() { return {}; }
     /// Called before the first vCPU is made and whenever guest RAM's extents change (vCPUs stopped).
     virtual Result<> map_memory(mem::GuestMemory& memory) = 0;
     virtual Result<std::unique_ptr<Vcpu>> create_vcpu(const VcpuWiring& wiring) = 0;
