@@ -71,7 +71,7 @@ cpu::CpuState export_state(Core& c) {
     return s;
 }
 
-Result<> import_state(Core& c, const cpu::CpuState& s) {
+Result<> import_state(Core& c, const cpu::CpuState& s, ParavirtualClock clock) {
     YADO_TRY(check(s));
     fpu_leave(*c.fpu);
     std::ranges::copy(s.gpr, c.gpr);
@@ -100,7 +100,7 @@ Result<> import_state(Core& c, const cpu::CpuState& s) {
     c.interrupt_waiting = true;  // the APIC knows
     c.debug_hits = 0;
     fpu_import(*c.fpu, s.xsave);
-    system_import(c, s);
+    system_import(c, s, clock);
     return {};
 }
 

@@ -251,7 +251,7 @@ Result<> Stepper::step(cpu::CpuState& state) {
     Core& c = impl_->core;
     const Presence presence(c);
     impl_->catch_up();
-    YADO_TRY(import_state(c, state));
+    YADO_TRY(import_state(c, state, ParavirtualClock::Keep));
     c.nmi_waiting = false;
     do {
         if (!cpu_interp::step(c)) return fail(ErrorKind::Failed, "{}", describe_crash(c));
@@ -268,7 +268,7 @@ std::optional<Stepper::Fault> Stepper::step_raw(cpu::CpuState& state) {
     Core& c = impl_->core;
     const Presence presence(c);
     impl_->catch_up();
-    if (!import_state(c, state)) return Fault{static_cast<uint8_t>(Vec::GP), 0, state.cr2};
+    if (!import_state(c, state, ParavirtualClock::Keep)) return Fault{static_cast<uint8_t>(Vec::GP), 0, state.cr2};
     MaybeFault fault;
     do {
         fault = run_single(c);

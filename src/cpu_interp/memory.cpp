@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "cpu/local_apic.h"
+#include "cpu_interp/fpu/fpu.h"
 #include "cpu_interp/system/access.h"
 #include "cpu_interp/system/system.h"
 
@@ -115,6 +116,7 @@ void device_write(Core& c, uint64_t gpa, unsigned size, uint64_t value) {
 }
 
 void device_access(Core& c, const Piece& p, std::byte* data, Acc acc) {
+    fpu_leave(*c.fpu);  // devices compute with the host's own MXCSR
     for (unsigned done = 0; done < p.size;) {
         const unsigned size = std::min(8u, std::bit_floor(p.size - done));
         uint64_t value = 0;

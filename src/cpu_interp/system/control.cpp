@@ -5,6 +5,7 @@
 
 #include "cpu/cpu_model.h"
 #include "cpu/local_apic.h"
+#include "cpu_interp/fpu/fpu.h"
 #include "cpu_interp/system/access.h"
 #include "cpu_interp/system/descriptor.h"
 #include "cpu_interp/system/handlers.h"
@@ -63,6 +64,7 @@ uint64_t read_cr(Core& c, const Insn* i, unsigned number) {
 void write_cr8(Core& c, const Insn* i, uint64_t value) {
     if (c.code_mode != CodeMode::Bits64) c.raise(i, Vec::UD);
     if (value > 15) c.raise(i, Vec::GP, 0);
+    fpu_leave(*c.fpu);
     if (c.wiring.apic) c.wiring.apic->set_cr8(static_cast<uint8_t>(value));
 }
 

@@ -1,4 +1,5 @@
 // Port I/O: IN, OUT, INS, OUTS (SDM vol. 1, chapter 18; vol. 2).
+#include "cpu_interp/fpu/fpu.h"
 #include "cpu_interp/system/descriptor.h"
 #include "cpu_interp/system/handlers.h"
 
@@ -19,6 +20,7 @@ void check_bitmap(Core& c, const Insn* i, uint16_t port, unsigned size) {
 
 void check_port(Core& c, const Insn* i, uint16_t port, unsigned size) {
     if (protected_mode(c) && (c.cpl > iopl(c) || vm86(c))) check_bitmap(c, i, port, size);
+    fpu_leave(*c.fpu);  // devices compute with the host's own MXCSR
     if (!(c.cr4 & cpu::cr4::DE) || !(c.dr7 & 0xff)) return;
     constexpr unsigned kLength[4] = {1, 2, 8, 4};
     for (unsigned n = 0; n < 4; ++n) {  // I/O breakpoints: RW = 2

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "cpu/local_apic.h"
+#include "cpu_interp/fpu/fpu.h"
 #include "cpu_interp/system/access.h"
 #include "cpu_interp/system/control.h"
 #include "cpu_interp/system/handlers.h"
@@ -216,6 +217,7 @@ const Row* find_row(const Core& c, uint32_t number) {
 uint64_t guest_tsc(const Core& c) { return __rdtsc() + c.system->tsc_offset; }
 
 bool read_msr(Core& c, uint32_t number, uint64_t* value) {
+    fpu_leave(*c.fpu);  // the APIC's timer computes with the host's own MXCSR
     if (cpu::LocalApic::owns_msr(number)) return c.wiring.apic && c.wiring.apic->msr_read(number, value);
     const Row* r = find_row(c, number);
     if (r) *value = r->read(c, number);
@@ -223,6 +225,7 @@ bool read_msr(Core& c, uint32_t number, uint64_t* value) {
 }
 
 bool write_msr(Core& c, uint32_t number, uint64_t value) {
+    fpu_leave(*c.fpu);
     if (cpu::LocalApic::owns_msr(number)) {
         if (!c.wiring.apic || !c.wiring.apic->msr_write(number, value)) return false;
         if (number == msr::IA32_APIC_BASE) c.tlb_flush_all();  // its page moved
