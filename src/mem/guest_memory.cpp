@@ -1,5 +1,6 @@
 #include "mem/guest_memory.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -122,6 +123,15 @@ Result<GuestRange> GuestMemory::range(GuestPhysAddr addr, Bytes size, Intent int
         return fail(ErrorKind::OutOfRange, "guest-physical {:#x}, {} bytes: not in one piece of {} RAM", addr.value(),
                     size.value(), intent == Intent::Write ? "writable" : "readable");
     return GuestRange(addr, size, e->host + (addr.value() - e->start.value()));
+}
+
+void GuestMemory::discard(const GuestRange& range) {
+    const uint64_t first = page_up(range.start_.value()), end = page_down(range.start_.value() + range.size_.value());
+    const Extent* e = find(range.start_);
+    if (first >= end || !e) return;
+    const uint64_t offset = e->offset.value() + (first - e->start.value());
+    if (fallocate(e->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset), static_cast<off_t>(end - first)) == 0)
+        note_write(GuestPhysAddr(first), Bytes(end - first));
 }
 
 std::byte* GuestMemory::host_page(GuestPhysAddr addr, Access* access) const {

@@ -93,6 +93,10 @@ class GuestMemory {
     /// Says that a device wrote a range in place: marks it dirty, tells code watchers.
     void wrote(const GuestRange& range) { note_write(range.start_, range.size_); }
 
+    /// Gives the whole pages of a range back to the host; they read as zeroes from then on. A hint: a host that cannot
+    /// keeps them as they are.
+    void discard(const GuestRange& range);
+
     /// Engines only: the host address of the page that holds addr, or nullptr outside RAM.
     std::byte* host_page(GuestPhysAddr addr, Access* access = nullptr) const;
     /// Returns the atomic of a naturally aligned T in RAM, for ring indices shared with the guest.
