@@ -218,7 +218,7 @@ void add_mmx(Table& t);
 void add_mmx_convert(Table& t);
 
 /// 0F 71, 72, 73: shifts by an immediate.
-Handler select_shift(const Insn& i);
+Handler select_vector_shift(const Insn& i);
 /// D8 to DF and 9B.
 Handler select_x87(const Insn& i);
 /// FLDCW, FLDENV, FSAVE and the like: what reads or writes the environment only.

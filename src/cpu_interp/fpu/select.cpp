@@ -24,7 +24,7 @@ const Table& table() {
 Selected select_fpu(const Insn& i) {
     if (i.map == Map::One) return {select_x87(i)};
     if (i.map == Map::Of && i.opcode == 0xae) return {select_save(i)};
-    if (i.map == Map::Of && i.opcode >= 0x71 && i.opcode <= 0x73) return {select_shift(i)};
+    if (i.map == Map::Of && i.opcode >= 0x71 && i.opcode <= 0x73) return {select_vector_shift(i)};
     const Row& row = table().find(i);
     return {i.mem ? row.mem : row.reg};
 }

@@ -129,7 +129,7 @@ constexpr ShiftRow kShifts[] = {
 
 }  // namespace
 
-Handler select_shift(const Insn& i) {
+Handler select_vector_shift(const Insn& i) {
     if (i.mem || i.mandatory == Mandatory::PF3 || i.mandatory == Mandatory::PF2) return nullptr;
     for (const ShiftRow& row : kShifts)
         if (row.opcode == i.opcode && row.reg == (i.modrm >> 3 & 7)) return i.mandatory == Mandatory::P66 ? row.xmm : row.mm;
