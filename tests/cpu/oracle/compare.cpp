@@ -50,12 +50,14 @@ Mask mask_of(ZydisMnemonic mnemonic) {
     }
 }
 
-void settle_branch(const Case& test, Outcome* native) {
-    const uint64_t rip = native->out.rip;
-    if (!native->trapped || rip == test.at) return;
-    const bool landed = native->trap.vector == 13 && native->trap.error == 0 && rip >= kCode && rip < kCode + kPage;
-    const bool unmapped = native->trap.vector == 14 && native->trap.address == rip && (native->trap.error & 0x10);
-    if (!landed && !unmapped) return;
+void settle(const Case& test, bool branch, Outcome* native) {
+    const bool segmented = test.mode == Mode::Segmented16;
+    const uint64_t rip = native->out.rip, linear = rip + (segmented ? kCode : 0);
+    if (!native->trapped || linear == test.at) return;
+    if (!branch && linear != test.at + test.code.size()) return;
+    const bool halt = native->trap.vector == 13 && native->trap.error == 0;   // the HLT that fills the page, or the limit of CS
+    const bool unmapped = native->trap.vector == 14 && native->trap.address == linear && (native->trap.error & 0x10);
+    if (!halt && !unmapped) return;
     native->trapped = false;
     native->trap = {};
 }
@@ -93,7 +95,7 @@ std::string window_differences(const Mask& mask, uint32_t operand, const uint8_t
 }
 
 std::string describe(const Case& test) {
-    std::string out = fmt::format("  at {:#x}, flags {:#x}, {} mode\n  bytes", test.at, test.in.rflags, test.mode == Mode::Long ? "64-bit" : "32-bit");
+    std::string out = fmt::format("  at {:#x}, flags {:#x}, {} mode\n  bytes", test.at, test.in.rflags, kModeNames[static_cast<int>(test.mode)]);
     for (const uint8_t byte : test.code) out += fmt::format(" {:02x}", byte);
     out += "\n ";
     for (unsigned i = 0; i < 16; ++i) out += fmt::format(" {}={:x}", kGprNames[i], test.in.gpr[i]);

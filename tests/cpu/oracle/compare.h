@@ -15,8 +15,9 @@ struct Mask {
 };
 Mask mask_of(ZydisMnemonic mnemonic);
 
-/// A branch's landing is a trap on the host and none by the interpreter: makes the host's outcome look the same.
-void settle_branch(const Case& test, Outcome* native);
+/// Where control lands after a branch, or after a case that ends where the page does, is a trap on the host and none by
+/// the interpreter: makes the host's outcome look the same.
+void settle(const Case& test, bool branch, Outcome* native);
 
 /// One line a difference; empty: equal. x87 last instruction and data pointers and the last opcode are not compared:
 /// AMD saves them only with an unmasked exception pending (APM vol. 2, 11.4.4).

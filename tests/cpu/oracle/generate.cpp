@@ -97,7 +97,8 @@ void put_opcode(std::vector<uint8_t>* out, uint8_t map, uint8_t opcode) {
 
 Generator::Generator(Mode mode) : mode_(mode) {
     if (mode == Mode::Long) ZydisDecoderInit(&decoder_, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-    else ZydisDecoderInit(&decoder_, ZYDIS_MACHINE_MODE_LONG_COMPAT_32, ZYDIS_STACK_WIDTH_32);
+    if (mode == Mode::Flat32) ZydisDecoderInit(&decoder_, ZYDIS_MACHINE_MODE_LONG_COMPAT_32, ZYDIS_STACK_WIDTH_32);
+    if (mode == Mode::Segmented16) ZydisDecoderInit(&decoder_, ZYDIS_MACHINE_MODE_LONG_COMPAT_16, ZYDIS_STACK_WIDTH_16);
     static const uint8_t kPrefixes[] = {0, kP66, kPF2, kPF3, kP66 | kPF2, kP66 | kPF3};
     for (uint8_t map = 0; map < 4; ++map)
         for (unsigned opcode = 0; opcode < 256; ++opcode)
@@ -157,7 +158,7 @@ std::vector<Form> Generator::forms(Group group) const {
 
 std::vector<uint8_t> Generator::encode(const Form& form, Random& random) const {
     std::vector<uint8_t> bytes;
-    if (random.one_in(6)) bytes.push_back(random.pick({uint8_t{0x26}, uint8_t{0x2e}, uint8_t{0x36}, uint8_t{0x3e}, uint8_t{0x64}, uint8_t{0x65}}));
+    if (random.one_in(6)) bytes.push_back(random.pick({uint8_t{0x26}, mode_ == Mode::Segmented16 ? uint8_t{0x26} : uint8_t{0x2e}, uint8_t{0x36}, uint8_t{0x3e}, uint8_t{0x64}, uint8_t{0x65}}));
     if (random.one_in(mode_ == Mode::Long ? 6 : 12)) bytes.push_back(0x67);
     if (form.prefixes & kP66) bytes.push_back(0x66);
     if (form.prefixes & kPF2) bytes.push_back(0xf2);
@@ -221,6 +222,7 @@ std::string Generator::disassemble(const Case& test) const {
     ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_INTEL);
     std::string text;
     Decoded d;
+    if (test.mode == Mode::Segmented16) text = "[16-bit]";
     for (size_t at = 0; at < test.code.size() && decode(test.code.data() + at, test.code.size() - at, &d); at += d.insn.length) {
         char line[256];
         ZydisFormatterFormatInstruction(&formatter, &d.insn, d.operands, d.insn.operand_count_visible, line, sizeof line, test.at + at, nullptr);

@@ -8,7 +8,7 @@ namespace {
 
 // Guest-physical layout.
 constexpr uint64_t kPml4 = 0x1000, kPdpt = 0x2000, kPd = 0x3000, kCodePt = 0x4000, kWindowPt = 0x5000;
-constexpr uint64_t kGdt = 0x8000, kTss = 0x9000, kCodePage = 0x10000, kWindowPages = 0x20000;
+constexpr uint64_t kGdt = 0x8000, kTss = 0x9000, kLdt = 0xa000, kCodePage = 0x10000, kWindowPages = 0x20000;
 constexpr uint64_t kPresent = 1, kWritable = 2, kUser = 4, kNoExecute = 1ull << 63;
 
 template <typename T>
@@ -21,6 +21,19 @@ constexpr uint64_t kGdtEntries[16] = {0, 0x00cf9b000000ffff, 0x00af9b000000ffff,
                                       0x00cff3000000ffff, 0x00affb000000ffff, 0, 0x00008b0090000067, 0};
 
 cpu::Segment segment(uint16_t selector, uint32_t attr) { return {selector, attr, 0xffffffff, 0}; }
+
+constexpr uint64_t descriptor(uint64_t base, uint64_t limit, uint64_t access) {
+    return limit | (base & 0xffffff) << 16 | access << 40 | base >> 24 << 56;
+}
+
+void enter_mode(Mode mode, cpu::CpuState* state) {
+    if (mode == Mode::Long) return;
+    state->seg[cpu::CS] = segment(kFlat32Code, 0xc0fb);
+    state->seg[cpu::FS] = state->seg[cpu::GS] = {0, 0x10000, 0, 0};
+    if (mode == Mode::Flat32) return;
+    state->seg[cpu::CS] = {kCode16, 0x00fb, kPage - 1, kCode};
+    state->seg[cpu::DS] = state->seg[cpu::ES] = state->seg[cpu::SS] = {kData16, 0x00f3, kWindowSize - 1, kWindow};
+}
 
 }  // namespace
 
@@ -67,7 +80,9 @@ void Guest::build_tables() {
     base_.gdtr = {127, kGdt};
     base_.idtr = {0, 0};
     base_.tr = {0x40, 0x8b, 0x67, kTss};
-    base_.ldtr = {0, 0x10000, 0, 0};
+    base_.ldtr = {0x50, 0x82, 23, kLdt};
+    put(kLdt, kCode16 >> 3, descriptor(kCode, kPage - 1, 0xfb));
+    put(kLdt, kData16 >> 3, descriptor(kWindow, kWindowSize - 1, 0xf3));
     base_.cr0 = cpu::cr0::PE | cpu::cr0::MP | cpu::cr0::ET | cpu::cr0::NE | cpu::cr0::WP | cpu::cr0::AM | cpu::cr0::PG;
     base_.cr3 = kPml4;
     base_.cr4 = cpu::cr4::PAE | cpu::cr4::OSFXSR | cpu::cr4::OSXMMEXCPT | cpu::cr4::OSXSAVE | cpu::cr4::FSGSBASE | cpu::cr4::UMIP;
@@ -84,19 +99,15 @@ void Guest::put_code(const Case& test) {
 Outcome Guest::run(const Case& test) {
     put_code(test);
     cpu::CpuState state = base_;
-    if (test.mode == Mode::Compat) {
-        state.seg[cpu::CS] = segment(0x23, 0xc0fb);
-        state.seg[cpu::FS] = {0, 0x10000, 0, 0};
-        state.seg[cpu::GS] = {0, 0x10000, 0, 0};
-    }
+    enter_mode(test.mode, &state);
     state.gpr = test.in.gpr;
-    state.rip = test.at;
+    state.rip = test.mode == Mode::Segmented16 ? test.at - kCode : test.at;
     state.rflags = test.in.rflags;
     std::copy(test.in.fx.begin(), test.in.fx.end(), state.xsave.bytes.begin());
     state.xsave.bytes[512] = cpu::kXcr0X87 | cpu::kXcr0Sse;  // XSTATE_BV
 
     Outcome result;
-    const uint64_t end = test.at + test.code.size();
+    const uint64_t end = state.rip + test.code.size();
     while (result.steps < test.instructions && !result.trapped) {
         const auto fault = stepper_->step_raw(state);
         ++result.steps;

@@ -21,14 +21,18 @@ inline constexpr uint64_t kWindowSize = 3 * kPage;
 inline constexpr uint64_t kFsBase = 0x0123'4560;
 inline constexpr uint64_t kGsBase = 0x0076'5430;
 
-enum class Mode : uint8_t { Long, Compat };
+/// Long: 64-bit. Flat32: 32-bit code, flat segments. Real limits matter in Segmented16 only: 16-bit code and stack, CS = kCode
+/// with a limit of one page, DS = ES = SS = kWindow with a limit of kWindowSize, all of them in the LDT.
+enum class Mode : uint8_t { Long, Flat32, Segmented16 };
+inline constexpr uint16_t kFlatData = 0x2b, kLongCode = 0x33, kFlat32Code = 0x23, kCode16 = 0x0f, kData16 = 0x17;
+inline constexpr const char* kModeNames[] = {"64-bit", "32-bit", "16-bit"};
 
 /// What an instruction can see and change. `fx` is an FXSAVE64 image.
 struct Registers {
     std::array<uint64_t, 16> gpr{};
     uint64_t rip = 0;
     uint64_t rflags = 2;
-    std::array<uint16_t, 6> selectors{};   ///< out only; in: 2b in DS, ES, SS, 0 in FS, GS
+    std::array<uint16_t, 6> selectors{};   ///< out only; in: see Mode; FS = GS = 0
     alignas(16) std::array<uint8_t, 512> fx{};
 };
 

@@ -1,7 +1,9 @@
 #include "native.h"
 
+#include <asm/ldt.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -21,6 +23,7 @@ struct YadoNative {
     struct [[gnu::packed]] { uint32_t eip; uint16_t cs; } far_entry;
     uint16_t compat;
     uint16_t out_selectors[6];
+    uint16_t in_data;
 };
 alignas(64) YadoNative yado_native;
 void yado_native_enter();
@@ -32,7 +35,7 @@ void yado_native_signal_body(int number, siginfo_t* info, void* context);
 #define OFFSET(name, member) static_assert(offsetof(YadoNative, member) == name)
 OFFSET(0, in_gpr); OFFSET(128, out_gpr); OFFSET(256, in_fx); OFFSET(768, out_fx); OFFSET(1280, in_rflags);
 OFFSET(1288, out_rflags); OFFSET(1296, entry); OFFSET(1304, host_rsp); OFFSET(1312, host_fs); OFFSET(1320, host_gs);
-OFFSET(1328, far_entry); OFFSET(1334, compat); OFFSET(1336, out_selectors);
+OFFSET(1328, far_entry); OFFSET(1334, compat); OFFSET(1336, out_selectors); OFFSET(1348, in_data);
 
 asm(R"(
 .text
@@ -52,7 +55,7 @@ asm(R"(
 yado_native_enter:
   push %rbx ; push %rbp ; push %r12 ; push %r13 ; push %r14 ; push %r15 ; push %rax
   mov %rsp, yado_native+1304(%rip)
-  mov $0x2b, %eax ; mov %eax, %ds ; mov %eax, %es
+  mov yado_native+1348(%rip), %ds ; mov yado_native+1348(%rip), %es
   rdfsbase %rax ; mov %rax, yado_native+1312(%rip)
   rdgsbase %rax ; mov %rax, yado_native+1320(%rip)
   xor %eax, %eax ; mov %eax, %fs ; mov %eax, %gs
@@ -65,6 +68,7 @@ yado_native_enter:
   all_gprs load_gpr, 0
   jmp *yado_native+1296(%rip)
 1:
+  mov yado_native+1348(%rip), %ss
   push yado_native+1280(%rip) ; popfq
   all_gprs load_gpr, 0
   ljmpl *yado_native+1328(%rip)
@@ -77,6 +81,7 @@ yado_native_exit:
   push $0x202 ; popfq
   mov %es, yado_native+1336(%rip) ; mov %cs, yado_native+1338(%rip) ; mov %ss, yado_native+1340(%rip)
   mov %ds, yado_native+1342(%rip) ; mov %fs, yado_native+1344(%rip) ; mov %gs, yado_native+1346(%rip)
+  mov $0x2b, %eax ; mov %eax, %ss
   mov yado_native+1312(%rip), %rax ; wrfsbase %rax
   mov yado_native+1320(%rip), %rax ; wrgsbase %rax
   fxsave64 yado_native+768(%rip)
@@ -100,6 +105,7 @@ namespace {
 struct Caught {
     bool any;
     uint64_t rip, rflags;
+    uint16_t ss;
     Trap trap;
 };
 Caught g_caught;
@@ -119,10 +125,10 @@ extern "C" void yado_native_signal_body(int number, siginfo_t*, void* context) {
         return;
     }
     const auto vector = static_cast<uint8_t>(regs[REG_TRAPNO]);
-    g_caught = {true, static_cast<uint64_t>(regs[REG_RIP]), static_cast<uint64_t>(regs[REG_EFL]),
+    g_caught = {true, static_cast<uint64_t>(regs[REG_RIP]), static_cast<uint64_t>(regs[REG_EFL]), static_cast<uint16_t>(regs[REG_CSGSFS] >> 48),
                 {vector, static_cast<uint32_t>(regs[REG_ERR]), vector == 14 ? static_cast<uint64_t>(regs[REG_CR2]) : 0}};
     regs[REG_RIP] = reinterpret_cast<greg_t>(&yado_native_exit);
-    regs[REG_CSGSFS] = (regs[REG_CSGSFS] & ~0xffffll) | 0x33;
+    regs[REG_CSGSFS] = (regs[REG_CSGSFS] & 0x0000'ffff'ffff'0000) | 0x002b'0000'0000'0033;
 }
 
 namespace yado::oracle {
@@ -130,40 +136,58 @@ namespace yado::oracle {
 namespace {
 
 void* map_at(uint64_t address, size_t size, int rights, int fd = -1, off_t offset = 0) {
-    const int flags = MAP_FIXED_NOREPLACE | (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED);
+    const int flags = MAP_FIXED_NOREPLACE | MAP_POPULATE | (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED);
     void* p = mmap(reinterpret_cast<void*>(address), size, rights, flags, fd, offset);
     if (p == MAP_FAILED) throw std::runtime_error("cannot map the test's pages");
     return p;
 }
 
-/// jmp *[rip+0] ; address
-void put_jump(uint8_t* at, uint64_t target) {
-    static const uint8_t kJump[6] = {0xff, 0x25, 0, 0, 0, 0};
+/// The way out, reached from 64-bit code by a relative and from other code by a far jump: jmp *[rip+2], the pointer aligned
+/// lest RFLAGS.AC object.
+void put_exit() {
+    auto* at = static_cast<uint8_t*>(map_at(kExit, kPage, PROT_READ | PROT_WRITE | PROT_EXEC));
+    static const uint8_t kJump[6] = {0xff, 0x25, 2, 0, 0, 0};
+    const auto target = reinterpret_cast<uint64_t>(&yado_native_exit);
     std::memcpy(at, kJump, 6);
-    std::memcpy(at + 6, &target, 8);
+    std::memcpy(at + 8, &target, 8);
 }
 
-/// Where a case goes on after its last byte: straight back, through kExit from 32-bit code. Room permitting.
+/// Where a case goes on after its last byte. Without room: a fault at that place, which means the same.
 void put_end(uint8_t* at, size_t room, Mode mode) {
-    if (mode == Mode::Long && room >= 14) put_jump(at, reinterpret_cast<uint64_t>(&yado_native_exit));
-    if (mode == Mode::Compat && room >= 7) {
-        static const uint8_t kFar[7] = {0xea, 0, 0, 0, 0x11, 0x33, 0};
-        std::memcpy(at, kFar, 7);
+    static const uint8_t kFar[8] = {0x66, 0xea, 0, 0, 0, 0x11, 0x33, 0};
+    if (mode == Mode::Long && room >= 5) {
+        const auto relative = static_cast<uint32_t>(kExit - reinterpret_cast<uint64_t>(at) - 5);
+        at[0] = 0xe9;
+        std::memcpy(at + 1, &relative, 4);
     }
+    if (mode == Mode::Flat32 && room >= 7) std::memcpy(at, kFar + 1, 7);
+    if (mode == Mode::Segmented16 && room >= 8) std::memcpy(at, kFar, 8);
+}
+
+void set_ldt(unsigned entry, uint64_t base, uint64_t limit, unsigned contents) {
+    struct user_desc descriptor{};
+    descriptor.entry_number = entry;
+    descriptor.base_addr = static_cast<unsigned>(base);
+    descriptor.limit = static_cast<unsigned>(limit);
+    descriptor.contents = contents;   // 0: data, 2: code
+    if (syscall(SYS_modify_ldt, 1, &descriptor, sizeof descriptor) != 0) throw std::runtime_error("modify_ldt is refused");
 }
 
 }  // namespace
 
 Native::Native() {
+    set_ldt(kCode16 >> 3, kCode, kPage - 1, 2);
+    set_ldt(kData16 >> 3, kWindow, kWindowSize - 1, 0);
     map_at(kCode, kPage, PROT_READ | PROT_WRITE | PROT_EXEC);
-    put_jump(static_cast<uint8_t*>(map_at(kExit, kPage, PROT_READ | PROT_WRITE | PROT_EXEC)),
-             reinterpret_cast<uint64_t>(&yado_native_exit));
+    put_exit();
     const int fd = memfd_create("window", MFD_CLOEXEC);
     if (fd < 0 || ftruncate(fd, kWindowSize) != 0) throw std::runtime_error("no memory for the window");
     map_at(kWindow, kWindowWritable, PROT_READ | PROT_WRITE, fd);
     map_at(kWindow + kWindowWritable, kPage, PROT_READ, fd, kWindowWritable);
     window_alias_ = static_cast<uint8_t*>(mmap(nullptr, kWindowSize, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
     close(fd);
+    std::memset(window_alias_, 0, kWindowSize);
+    for (uint64_t at = kWindow; at < kWindow + kWindowSize; at += kPage) (void)*reinterpret_cast<volatile uint8_t*>(at);   // present, so that error codes are
     std::memset(code(), 0xf4, kPage);  // HLT: #GP wherever control lands
 
     static uint8_t stack[kSignalStack];
@@ -195,8 +219,10 @@ Outcome Native::run(const Case& test) {
     std::memcpy(n.in_fx, test.in.fx.data(), sizeof n.in_fx);
     n.in_rflags = test.in.rflags;
     n.entry = test.at;
-    n.far_entry = {static_cast<uint32_t>(test.at), 0x23};
-    n.compat = test.mode == Mode::Compat;
+    const bool segmented = test.mode == Mode::Segmented16;
+    n.far_entry = {static_cast<uint32_t>(segmented ? test.at - kCode : test.at), segmented ? kCode16 : kFlat32Code};
+    n.in_data = segmented ? kData16 : kFlatData;
+    n.compat = test.mode != Mode::Long;
     g_caught = {};
     g_running = true;
     yado_native_enter();
@@ -207,8 +233,9 @@ Outcome Native::run(const Case& test) {
     std::memcpy(result.out.gpr.data(), n.out_gpr, sizeof n.out_gpr);
     std::memcpy(result.out.fx.data(), n.out_fx, sizeof n.out_fx);
     std::memcpy(result.out.selectors.data(), n.out_selectors, sizeof n.out_selectors);
-    if (test.mode == Mode::Compat) result.out.selectors[1] = 0x23;   // the way out changed it
-    result.out.rip = g_caught.any ? g_caught.rip : test.at + test.code.size();
+    result.out.selectors[1] = test.mode == Mode::Long ? kLongCode : n.far_entry.cs;   // the way out changed it
+    if (g_caught.any) result.out.selectors[2] = g_caught.ss;
+    result.out.rip = g_caught.any ? g_caught.rip : n.compat ? n.far_entry.eip + test.code.size() : test.at + test.code.size();
     result.out.rflags = g_caught.any ? g_caught.rflags : n.out_rflags;
     result.trapped = g_caught.any;
     result.trap = g_caught.trap;

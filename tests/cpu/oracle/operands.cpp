@@ -17,15 +17,24 @@ uint64_t width_mask(unsigned bits) { return bits >= 64 ? ~0ull : (1ull << bits) 
 void set_low(uint64_t* reg, uint64_t value, unsigned bits) { *reg = (*reg & ~width_mask(bits)) | (value & width_mask(bits)); }
 
 uint64_t segment_base(Mode mode, ZydisRegister segment) {
+    if (mode == Mode::Segmented16) return kWindow;
     if (mode != Mode::Long) return 0;
     return segment == ZYDIS_REGISTER_FS ? kFsBase : segment == ZYDIS_REGISTER_GS ? kGsBase : 0;
 }
 
 bool canonical(uint64_t address) { return static_cast<uint64_t>(static_cast<int64_t>(address << 16) >> 16) == address; }
 
+/// Bits of the address that an operand's registers make up.
+unsigned address_bits(Mode mode, unsigned decoded, const ZydisDecodedOperand& o) {
+    const bool stack = o.visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN && gpr_index(o.mem.base) == 4 && o.mem.index == ZYDIS_REGISTER_NONE;
+    if (!stack || o.mem.base == ZYDIS_REGISTER_NONE) return decoded;
+    return mode == Mode::Long ? 64 : mode == Mode::Flat32 ? 32 : 16;
+}
+
 /// Where the test may touch memory on the host without hurting it: the window and its unmapped surroundings, what no
 /// program can reach (not canonical), and the first 64 KiB, which Linux never maps.
-bool harmless(uint64_t address, uint64_t size) {
+bool harmless(Mode mode, uint64_t address, uint64_t size) {
+    if (mode == Mode::Segmented16) return true;   // the segments' limits see to it
     if (!canonical(address) || address + size <= 0x10000) return true;
     return address >= kWindow - kSlack && address + size <= kWindow + kWindowSize + kSlack;
 }
@@ -57,6 +66,12 @@ uint64_t operand_size(const ZydisDecodedOperand& o) {
 
 /// A place in the code page that holds HLT when control arrives there, or somewhere that faults.
 uint64_t branch_target(const Case& test, Random& random) {
+    if (test.mode == Mode::Segmented16) {
+        for (;;) {
+            const uint64_t to = random.one_in(12) ? random.below(0x10000) : random.below(kPage);
+            if (to + kCode < test.at || to + kCode > test.at + 48) return to;
+        }
+    }
     if (random.one_in(12)) return 0x1800'0000 + random.below(1 << 20);
     if (random.one_in(24) && test.mode == Mode::Long) return random.next() >> 1 | 1ull << 62;
     for (;;) {
@@ -74,14 +89,14 @@ std::optional<uint64_t> Generator::effective(const Case& test, const Decoded& d,
     else if (m.base != ZYDIS_REGISTER_NONE) ea += test.in.gpr[gpr_index(m.base)];
     if (m.index == ZYDIS_REGISTER_AL) ea += test.in.gpr[0] & 0xff;
     else if (m.index != ZYDIS_REGISTER_NONE) ea += test.in.gpr[gpr_index(m.index)] * m.scale;
-    return (ea & width_mask(d.insn.address_width)) + segment_base(mode_, m.segment);
+    return (ea & width_mask(address_bits(mode_, d.insn.address_width, operand))) + segment_base(mode_, m.segment);
 }
 
 /// Solves base + index * scale + disp = goal for the base, or the index, or the displacement in the code.
 bool Generator::place(Case* test, Decoded* d, const ZydisDecodedOperand& operand, Random& random) const {
     const auto& m = operand.mem;
-    const unsigned bits = d->insn.address_width;
-    if (bits == 16) return true;
+    const unsigned bits = address_bits(mode_, d->insn.address_width, operand);
+    if (bits == 16 && mode_ == Mode::Flat32) return true;   // the lowest 64 KiB, which nobody has
     uint64_t goal = target(random, operand_size(operand)) - segment_base(mode_, m.segment);
     if (bits == 64 && random.one_in(100)) goal = random.next() >> 2 | 1ull << 61;
     const uint64_t disp = m.disp.has_displacement ? static_cast<uint64_t>(m.disp.value) : 0;
@@ -127,10 +142,10 @@ void Generator::tune(Case* test, const Decoded& d, Random& random) const {
     if (d.insn.mnemonic == ZYDIS_MNEMONIC_ENTER) {
         test->code[d.insn.raw.imm[0].offset + 1] &= 3;
         if (random.one_in(2)) test->code[d.insn.raw.imm[1].offset] = static_cast<uint8_t>(random.below(4));
-        gpr[5] = kWindow + 0x800 + random.below(0x800);
+        gpr[5] = (mode_ == Mode::Segmented16 ? 0 : kWindow) + 0x800 + random.below(0x800);
     }
     if (op[0].type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(op[0].reg.value) == ZYDIS_REGCLASS_SEGMENT && op[1].type == ZYDIS_OPERAND_TYPE_REGISTER)
-        set_low(&gpr[gpr_index(op[1].reg.value)], random.pick({0, 3, 0x2b, 0x2b, 0x23, 0x33, 0x18, 0x28, 0x2f, 0x103, 0x10}), 16);
+        set_low(&gpr[gpr_index(op[1].reg.value)], random.pick({0, 3, 0x2b, 0x2b, 0x23, 0x33, 0x18, 0x28, 0x2f, 0x103, 0x10, 0x0f, 0x17, 0x14}), 16);
     if (d.insn.meta.category == ZYDIS_CATEGORY_RDWRFSGS && random.one_in(2)) {
         gpr[gpr_index(op[0].reg.value)] = random.below(1 << 30);
     }
@@ -138,7 +153,7 @@ void Generator::tune(Case* test, const Decoded& d, Random& random) const {
     if (probes) {
         const auto& selector = op[d.insn.operand_count_visible - 1];
         if (selector.type == ZYDIS_OPERAND_TYPE_REGISTER)
-            set_low(&gpr[gpr_index(selector.reg.value)], random.pick({0, 3, 0x08, 0x10, 0x18, 0x20, 0x23, 0x28, 0x2b, 0x30, 0x33, 0x103}), 16);
+            set_low(&gpr[gpr_index(selector.reg.value)], random.pick({0, 3, 0x08, 0x10, 0x18, 0x20, 0x23, 0x28, 0x2b, 0x30, 0x33, 0x103, 0x0f, 0x17, 0x14}), 16);
     }
 }
 
@@ -153,7 +168,7 @@ bool Generator::place_operands(Case* test, const Decoded& decoded, Random& rando
         if (memory(i) && !place(test, &d, d.operands[i], random)) return false;
     if (branch && d.insn.operand_count_visible && d.operands[0].type == ZYDIS_OPERAND_TYPE_REGISTER) test->in.gpr[gpr_index(d.operands[0].reg.value)] = branch_target(*test, random);
     if (branch && d.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE && d.operands[0].imm.is_relative) {
-        uint64_t rel = branch_target(*test, random) - test->at - test->code.size();
+        uint64_t rel = branch_target(*test, random) - test->code.size() - (mode_ == Mode::Segmented16 ? test->at - kCode : test->at);
         if (d.insn.raw.imm[0].size == 8) rel = random.one_in(2) ? 40 + random.below(87) : 0x80 + random.below(100);
         if (d.insn.raw.imm[0].size == 32 && static_cast<int64_t>(rel) != static_cast<int32_t>(rel)) return false;
         std::memcpy(test->code.data() + d.insn.raw.imm[0].offset, &rel, d.insn.raw.imm[0].size / 8);
@@ -162,12 +177,12 @@ bool Generator::place_operands(Case* test, const Decoded& decoded, Random& rando
         if (!memory(i)) continue;
         const uint64_t size = operand_size(d.operands[i]);
         uint64_t at = *effective(*test, d, d.operands[i]);
-        if (!harmless(at, size)) return false;
+        if (!harmless(mode_, at, size)) return false;
         if (i == 0 && is_bit_test(d.insn.mnemonic) && d.operands[1].type == ZYDIS_OPERAND_TYPE_REGISTER) {
             const unsigned shift = 64 - d.insn.operand_width;
             const auto bit = static_cast<int64_t>(test->in.gpr[gpr_index(d.operands[1].reg.value)] << shift) >> shift;
             at += static_cast<uint64_t>(bit >> 3) & ~uint64_t{d.insn.operand_width / 8u - 1u};
-            if (!harmless(at, size)) return false;
+            if (!harmless(mode_, at, size)) return false;
         }
         fill(test, d, i, at, random);
     }
@@ -217,7 +232,7 @@ void Generator::fill(Case* test, const Decoded& d, unsigned index, uint64_t at, 
         default: break;
     }
     if (d.insn.mnemonic == ZYDIS_MNEMONIC_POP || moves_selector(d))
-        if (random.one_in(2) || moves_selector(d)) put(0, random.pick({0, 3, 0x2b, 0x23, 0x33, 0x18, 0x28, 0x103, 0x10}), std::min<size_t>(8, size));
+        if (random.one_in(2) || moves_selector(d)) put(0, random.pick({0, 3, 0x2b, 0x23, 0x33, 0x18, 0x28, 0x103, 0x10, 0x0f, 0x17, 0x1f}), std::min<size_t>(8, size));
     bytes.resize(std::min<size_t>(bytes.size(), kWindow + kWindowSize - at));
     test->pokes.emplace_back(static_cast<uint32_t>(at - kWindow), std::move(bytes));
 }

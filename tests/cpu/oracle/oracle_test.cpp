@@ -29,8 +29,8 @@ class Oracle : public testing::Test {
         return instance;
     }
     static Generator& generator(Mode mode) {
-        static Generator long_mode(Mode::Long), compat(Mode::Compat);
-        return mode == Mode::Long ? long_mode : compat;
+        static Generator generators[] = {Generator(Mode::Long), Generator(Mode::Flat32), Generator(Mode::Segmented16)};
+        return generators[static_cast<int>(mode)];
     }
 
     void SetUp() override {
@@ -52,7 +52,7 @@ class Oracle : public testing::Test {
     std::string run(const Case& test, const Mask& mask, bool branch) {
         poke(test);
         Outcome host = native().run(test);
-        if (branch) settle_branch(test, &host);
+        settle(test, branch, &host);
         const Outcome interpreted = guest().run(test);
         std::string result = differences(test, mask, host, interpreted);
         result += window_differences(mask, test.pokes.empty() ? 0 : test.pokes.front().first, native().window(), guest().window());
@@ -72,14 +72,14 @@ class Oracle : public testing::Test {
     }
 
     void report(Mode mode, const Form& form, const Case& test, const std::string& difference) {
-        ++failures_[fmt::format("{}{}", mode == Mode::Long ? "" : "32-bit ", ZydisMnemonicGetString(form.mnemonic))];
+        ++failures_[fmt::format("{} {}", kModeNames[static_cast<int>(mode)], ZydisMnemonicGetString(form.mnemonic))];
         if (failures_.size() > kReported || failures_.rbegin()->second == 0 || reported_.size() >= kReported) return;
         if (!reported_.insert(form.mnemonic).second) return;
         ADD_FAILURE() << generator(mode).disassemble(test) << "\n" << difference << describe(test);
     }
 
     void run_group(Mode mode, Group group) {
-        Random random(seed_ + static_cast<uint64_t>(group) * 2 + static_cast<uint64_t>(mode));
+        Random random(seed_ + static_cast<uint64_t>(group) * 3 + static_cast<uint64_t>(mode));
         const std::vector<Form> forms = generator(mode).forms(group);
         ASSERT_FALSE(forms.empty());
         for (const Form& form : forms) run_form(mode, form, random);
@@ -112,16 +112,28 @@ TEST_F(Oracle, State) { run_group(Mode::Long, Group::State); }
 TEST_F(Oracle, Privileged) { run_group(Mode::Long, Group::Privileged); }
 TEST_F(Oracle, Segment) { run_group(Mode::Long, Group::Segment); }
 
-TEST_F(Oracle, Integer32) { run_group(Mode::Compat, Group::Integer); }
-TEST_F(Oracle, String32) { run_group(Mode::Compat, Group::String); }
-TEST_F(Oracle, Stack32) { run_group(Mode::Compat, Group::Stack); }
-TEST_F(Oracle, Branch32) { run_group(Mode::Compat, Group::Branch); }
-TEST_F(Oracle, X8732) { run_group(Mode::Compat, Group::X87); }
-TEST_F(Oracle, Mmx32) { run_group(Mode::Compat, Group::Mmx); }
-TEST_F(Oracle, Sse32) { run_group(Mode::Compat, Group::Sse); }
-TEST_F(Oracle, Sse232) { run_group(Mode::Compat, Group::Sse2); }
-TEST_F(Oracle, Privileged32) { run_group(Mode::Compat, Group::Privileged); }
-TEST_F(Oracle, Segment32) { run_group(Mode::Compat, Group::Segment); }
+TEST_F(Oracle, IntegerIn32BitCode) { run_group(Mode::Flat32, Group::Integer); }
+TEST_F(Oracle, StringIn32BitCode) { run_group(Mode::Flat32, Group::String); }
+TEST_F(Oracle, StackIn32BitCode) { run_group(Mode::Flat32, Group::Stack); }
+TEST_F(Oracle, BranchIn32BitCode) { run_group(Mode::Flat32, Group::Branch); }
+TEST_F(Oracle, X87In32BitCode) { run_group(Mode::Flat32, Group::X87); }
+TEST_F(Oracle, MmxIn32BitCode) { run_group(Mode::Flat32, Group::Mmx); }
+TEST_F(Oracle, SseIn32BitCode) { run_group(Mode::Flat32, Group::Sse); }
+TEST_F(Oracle, Sse2In32BitCode) { run_group(Mode::Flat32, Group::Sse2); }
+TEST_F(Oracle, Sse3In32BitCode) { run_group(Mode::Flat32, Group::Sse3); }
+TEST_F(Oracle, Sse4In32BitCode) { run_group(Mode::Flat32, Group::Sse4); }
+TEST_F(Oracle, StateIn32BitCode) { run_group(Mode::Flat32, Group::State); }
+TEST_F(Oracle, PrivilegedIn32BitCode) { run_group(Mode::Flat32, Group::Privileged); }
+TEST_F(Oracle, SegmentIn32BitCode) { run_group(Mode::Flat32, Group::Segment); }
+
+TEST_F(Oracle, IntegerIn16BitCode) { run_group(Mode::Segmented16, Group::Integer); }
+TEST_F(Oracle, StringIn16BitCode) { run_group(Mode::Segmented16, Group::String); }
+TEST_F(Oracle, StackIn16BitCode) { run_group(Mode::Segmented16, Group::Stack); }
+TEST_F(Oracle, BranchIn16BitCode) { run_group(Mode::Segmented16, Group::Branch); }
+TEST_F(Oracle, X87In16BitCode) { run_group(Mode::Segmented16, Group::X87); }
+TEST_F(Oracle, StateIn16BitCode) { run_group(Mode::Segmented16, Group::State); }
+TEST_F(Oracle, PrivilegedIn16BitCode) { run_group(Mode::Segmented16, Group::Privileged); }
+TEST_F(Oracle, SegmentIn16BitCode) { run_group(Mode::Segmented16, Group::Segment); }
 
 /// Random straight-line blocks: what a single instruction's test cannot see, state carried from one to the next.
 TEST_F(Oracle, Blocks) {

@@ -33,7 +33,7 @@ uint32_t random_mxcsr(Random& random) {
 Registers random_registers(Random& random, Mode mode) {
     Registers r;
     for (uint64_t& v : r.gpr) v = mode == Mode::Long ? random.integer() : static_cast<uint32_t>(random.integer());
-    if (mode == Mode::Compat)
+    if (mode != Mode::Long)
         for (unsigned i = 8; i < 16; ++i) r.gpr[i] = 0;
     r.rflags = (random.next() & 0xcd5) | 0x202;   // CF PF AF ZF SF DF OF
     r.rflags &= ~0x100ull;

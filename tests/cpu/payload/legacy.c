@@ -13,10 +13,6 @@ SEG_TEST(fs_read4, "movl %%fs:(%%eax), %%edx")
 SEG_TEST(fs_write1, "movb %%dl, %%fs:(%%eax)")
 static void null_read(u32 at) { asm volatile("xor %%ecx, %%ecx; mov %%ecx, %%fs; movb %%fs:(%0), %%cl" ::"r"(at) : "ecx"); }
 static void load_fs(u32 selector) { asm volatile("mov %w0, %%fs" ::"r"(selector)); }
-static void ss_read(u32 at) {
-    asm volatile("mov %%ss, %%edx; mov $0x40, %%ecx; mov %%ecx, %%ss; movl %%ss:(%0), %%ecx; mov %%edx, %%ss" ::"r"(at) : "ecx", "edx", "memory");
-}
-
 static void limits(void) {
     set_descriptor(FREE, segment((u32)area, 0xfff, 0x93, 4));
     check("within the limit", trap_of(fs_read1, 0xfff), NO_TRAP);
@@ -25,8 +21,6 @@ static void limits(void) {
     check("4 bytes up to the limit", trap_of(fs_read4, 0xffc), NO_TRAP);
     check("4 bytes over the limit: #GP", trap_of(fs_read4, 0xffd), 13);
     check("4 bytes that wrap: #GP", trap_of(fs_read4, 0xffffffff), 13);
-    check("beyond the limit of SS: #SS", trap_of(ss_read, 0x1000), 12);
-    check("beyond the limit of SS: error 0", last.frame.error, 0);
     area[8] = 0x5a;
     u32 seen;
     asm volatile("mov %1, %%fs; movzbl %%fs:8, %0" : "=r"(seen) : "r"(FREE));
@@ -80,11 +74,13 @@ static u8 user_stack[4096] __attribute__((aligned(16)));
 static void enter_user(u32 eip) {
     asm volatile("mov $0x23, %%ecx; mov %%ecx, %%ds; mov %%ecx, %%es; push $0x23; push %1; push $2; push $0x1b; push %0; iret" ::"r"(eip), "r"((u32)(user_stack + sizeof user_stack - 64)) : "ecx");
 }
-extern u8 u_int80[], u_cli[], u_gate[], u_far_to_conforming[], gate_target[], conforming_target[];
+extern u8 u_int80[], u_cli[], u_gate[], u_ss_limit[], u_push_limit[], u_far_to_conforming[], gate_target[], conforming_target[];
 asm("u_int80: mov %cs, %eax; int $0x80\n"
     "u_cli: cli; int $0x80\n"
     "u_gate: mov %esp, %esi; push $0x11111111; push $0x22222222; lcall $0x48, $0; mov %esp, %edi; mov %cs, %edx; int $0x80\n"
     "gate_target: mov %cs, %eax; mov 8(%esp), %ebx; mov 12(%esp), %ecx; mov %esp, %ebp; lret $8\n"
+    "u_ss_limit: mov $0x43, %eax; mov %eax, %ss; movl %ss:0x1000, %eax; int $0x80\n"
+    "u_push_limit: mov $0x43, %eax; mov %eax, %ss; mov $0x1002, %esp; push %eax; int $0x80\n"
     "u_far_to_conforming: lcall $0x50, $conforming_target; mov %cs, %edx; int $0x80\n"
     "conforming_target: mov %cs, %eax; lret\n");
 static u32 user(const u8* code) { return trap_of(enter_user, (u32)code); }
@@ -96,6 +92,11 @@ static void rings(void) {
     check("INT 80: saved ESP", last.frame.esp, (u32)(user_stack + sizeof user_stack - 64));
     check("INT 80: the stack is ESP0", last.at + sizeof(struct Frame) - 16, tss.esp0);
     check("CLI at CPL 3: #GP", user(u_cli), 13);
+    set_descriptor(FREE, segment((u32)area, 0xfff, 0xf3, 4));
+    check("beyond the limit of SS: #SS", user(u_ss_limit), 12);
+    check("beyond the limit of SS: error 0", last.frame.error, 0);
+    check("a push beyond the limit: #SS", user(u_push_limit), 12);
+    check("a push beyond the limit: ESP is as it was", last.frame.esp, 0x1002);
     const u32 at = (u32)gate_target;
     set_descriptor(0x48, (at & 0xffff) | 0x08ull << 16 | 0xec02ull << 32 | (u64)(at >> 16) << 48);
     check("a call gate that copies two parameters", user(u_gate), 0x80);

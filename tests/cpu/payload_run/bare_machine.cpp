@@ -23,7 +23,7 @@ constexpr uint16_t kCom1 = 0x3f8, kLineStatus = 5, kDebugExit = 0xf4;
 constexpr uint8_t kTransmitterEmpty = 0x60;
 
 struct Ports final : cpu::DeviceAccess {
-    explicit Ports(Run& run) : run(run) {}
+    explicit Ports(Report& run) : run(run) {}
     uint64_t port_read(Port port, unsigned size) override {
         return port.value() == kCom1 + kLineStatus ? kTransmitterEmpty : ~0ull >> (64 - 8 * size);
     }
@@ -33,7 +33,7 @@ struct Ports final : cpu::DeviceAccess {
     }
     uint64_t mmio_read(GuestPhysAddr, unsigned size) override { return ~0ull >> (64 - 8 * size); }
     void mmio_write(GuestPhysAddr, unsigned, uint64_t) override {}
-    Run& run;
+    Report& run;
 };
 
 template <typename T>
@@ -99,13 +99,13 @@ class Watchdog {
 
 }  // namespace
 
-Result<Run> run(const std::string& path, std::chrono::seconds limit) {
+Result<Report> run(const std::string& path, std::chrono::seconds limit) {
     mem::GuestMemory memory;
     YADO_TRY(memory.add_ram(GuestPhysAddr(0), kRam));
     const uint32_t entry = YADO_TRY(load(path, memory));
     const cpu::CpuModel model = YADO_TRY(cpu::make_model("x86-64-v2", cpu_interp::supported_features(), 1, kTscHz));
 
-    Run result;
+    Report result;
     Ports ports(result);
     const cpu::VcpuWiring wiring{0, model, memory, ports, nullptr, nullptr, kTscHz};
     const auto vcpu = YADO_TRY(cpu_interp::make_vcpu(wiring, cpu_interp::make_shared_state(memory)));

@@ -9,7 +9,7 @@
 
 namespace yado::payload {
 
-struct Run {
+struct Report {
     std::string output;               ///< what it wrote to COM1
     std::optional<uint8_t> exit;      ///< what it wrote to the debug-exit port
     bool shut_down = false;           ///< triple fault
@@ -18,6 +18,6 @@ struct Run {
 
 /// Loads the 32-bit ELF at `path`, enters it as a multiboot loader does and runs it to its end.
 /// Errors: NotFound, Corrupt (no such ELF), TimedOut, Failed (the engine gave up).
-Result<Run> run(const std::string& path, std::chrono::seconds limit);
+Result<Report> run(const std::string& path, std::chrono::seconds limit);
 
 }  // namespace yado::payload

@@ -17,7 +17,7 @@ std::string path_of(const std::string& name) { return std::string(YADO_PAYLOADS)
 class Payload : public testing::TestWithParam<const char*> {};
 
 TEST_P(Payload, PrintsOkOnEveryLine) {
-    const Result<Run> result = run(path_of(GetParam()), 60s);
+    const Result<Report> result = run(path_of(GetParam()), 60s);
     ASSERT_TRUE(result) << result.error().message();
     unsigned checks = 0;
     std::istringstream lines(result->output);
@@ -35,7 +35,7 @@ INSTANTIATE_TEST_SUITE_P(All, Payload, testing::Values("exceptions", "paging", "
                          [](const auto& info) { return std::string(info.param); });
 
 TEST(TripleFault, ShutsTheMachineDown) {
-    const Result<Run> result = run(path_of("triple"), 60s);
+    const Result<Report> result = run(path_of("triple"), 60s);
     ASSERT_TRUE(result) << result.error().message();
     EXPECT_TRUE(result->shut_down);
     EXPECT_EQ(result->output, "triple fault: now\n");
