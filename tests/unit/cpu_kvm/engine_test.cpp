@@ -160,6 +160,22 @@ TEST_F(KvmEngine, AddsItsOwnWritesToTheDirtyLog) {
     EXPECT_EQ(std::ranges::find(pages, 6u), pages.end());
 }
 
+// Natively where the processor runs ring 0, by the interpreter where an emulator lacks the instruction: the same result.
+TEST_F(KvmEngine, RunsInstructionsThatTheKernelsEmulatorLacks) {
+    ASSERT_TRUE(memory_.store<uint64_t>(GuestPhysAddr(0x6000), 1));
+    ASSERT_TRUE(memory_.store<uint64_t>(GuestPhysAddr(0x6008), 2));
+    cpu::CpuState s = long_mode_state();
+    s.gpr[cpu::RAX] = 1;
+    s.gpr[cpu::RDX] = 2;
+    s.gpr[cpu::RBX] = 3;
+    s.gpr[cpu::RCX] = 4;
+    // lock cmpxchg16b [rsi]; out 80h,al; jmp $
+    EXPECT_EQ(text(run({0xf0, 0x48, 0x0f, 0xc7, 0x0e, 0xe6, 0x80, 0xeb, 0xfe}, s)), "kicked");
+    EXPECT_EQ(*memory_.load<uint64_t>(GuestPhysAddr(0x6000)), 3u);
+    EXPECT_EQ(*memory_.load<uint64_t>(GuestPhysAddr(0x6008)), 4u);
+    EXPECT_EQ(vcpu_->get_state()->rip, kCode + 7);
+}
+
 TEST(MakeKvmEngine, SaysWhatToDoWhereThereIsNoKvm) {
     const auto r = make_kvm_engine("/nonexistent/kvm");
     ASSERT_FALSE(r);

@@ -53,7 +53,7 @@ class KvmTest : public testing::Test {
         engine_ = std::move(*engine);
         const auto features = supported_features();
         ASSERT_TRUE(features) << features.error().message();
-        auto model = cpu::make_model("x86-64-v1", *features, 1, engine_->tsc_hz(), host_identity());
+        auto model = cpu::make_model("host", *features, 1, engine_->tsc_hz(), host_identity());
         ASSERT_TRUE(model) << model.error().message();
         model_ = *model;
         ASSERT_TRUE(memory_.add_ram(GuestPhysAddr(0), Bytes(0xa0000)));
@@ -75,6 +75,21 @@ class KvmTest : public testing::Test {
         s.gpr[cpu::RSP] = 0x8000;
         s.lapic = cpu::reset_lapic_state(0, true);
         s.lapic->regs[0xf] = 0x1ff;  // SVR: enabled
+        return s;
+    }
+    /// 64-bit mode, ring 0, the first 2 MiB mapped one to one; RSI points to 6000H.
+    cpu::CpuState long_mode_state() {
+        cpu::CpuState s = start_state();
+        EXPECT_TRUE(memory_.store<uint64_t>(GuestPhysAddr(0x20000), 0x21003));
+        EXPECT_TRUE(memory_.store<uint64_t>(GuestPhysAddr(0x21000), 0x22003));
+        EXPECT_TRUE(memory_.store<uint64_t>(GuestPhysAddr(0x22000), 0x83));
+        s.cr0 = cpu::cr0::PE | cpu::cr0::PG | cpu::cr0::ET | cpu::cr0::NE;
+        s.cr3 = 0x20000;
+        s.cr4 = cpu::cr4::PAE | cpu::cr4::OSFXSR;
+        s.efer = cpu::efer::LME | cpu::efer::LMA;
+        s.seg[cpu::CS] = {.selector = 8, .attr = 0xa09b, .limit = ~0u, .base = 0};
+        for (const auto i : {cpu::SS, cpu::DS, cpu::ES}) s.seg[i] = {.selector = 16, .attr = 0xc093, .limit = ~0u, .base = 0};
+        s.gpr[cpu::RSI] = 0x6000;
         return s;
     }
     void load(uint64_t at, const Code& code) { ASSERT_TRUE(memory_.write(GuestPhysAddr(at), std::as_bytes(std::span(code)))); }
