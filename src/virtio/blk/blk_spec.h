@@ -1,6 +1,7 @@
 // Block device, VIRTIO 1.2 section 5.2.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace yado::virtio {
