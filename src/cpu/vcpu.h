@@ -100,6 +100,8 @@ class Engine {
     virtual Result<std::unique_ptr<Vcpu>> create_vcpu(const VcpuWiring& wiring) = 0;
     /// The guest's TSC frequency in Hz.
     virtual uint64_t tsc_hz() const = 0;
+    /// True if attach_doorbell can work.
+    virtual bool has_doorbells() const { return false; }
     /// An eventfd that is signalled when the guest writes there (KVM ioeventfd); Errors: Failed where the engine cannot,
     /// then the write arrives by DeviceAccess.
     virtual Result<> attach_doorbell(GuestPhysAddr, int) { return fail(ErrorKind::Failed, "no doorbells"); }

@@ -98,6 +98,7 @@ class KvmEngine final : public Engine {
         return khz > 0 ? static_cast<uint64_t>(khz) * 1000 : host_tsc_hz();
     }
 
+    bool has_doorbells() const override { return true; }
     Result<> attach_doorbell(GuestPhysAddr address, int eventfd) override { return doorbell(address, eventfd, 0); }
     void detach_doorbell(GuestPhysAddr address, int eventfd) override {
         (void)doorbell(address, eventfd, KVM_IOEVENTFD_FLAG_DEASSIGN);

@@ -1,0 +1,23 @@
+// Which engine runs a guest, and why.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "api/guest_config.h"
+#include "cpu/cpu_model.h"
+#include "cpu/vcpu.h"
+
+namespace yado::assemble {
+
+struct ChosenEngine {
+    std::unique_ptr<cpu::Engine> engine;
+    std::string reason;
+    cpu::FeatureSet features = 0;   ///< what its guests can be shown
+    cpu::Identity identity;         ///< vendor and family that it shows
+};
+
+/// Errors: those of the engine that was asked for by name; `auto` always finds one.
+Result<ChosenEngine> choose_engine(api::EngineChoice choice);
+
+}  // namespace yado::assemble

@@ -1,0 +1,147 @@
+#include "assemble/guest_impl.h"
+
+#include <unistd.h>
+
+#include <future>
+
+#include "assemble/kernel_loader.h"
+
+namespace yado::assemble {
+
+GuestImpl::GuestImpl(const api::GuestConfig& config, ChosenEngine engine, machine::Layout layout)
+    : config_(config), engine_(std::move(engine)), layout_(layout), processors_([this](unsigned, const cpu::ShutdownRequest& r) { on_shutdown(r); }) {}
+
+GuestImpl::~GuestImpl() {
+    if (run_) (void)power_off();
+    processors_.shut_down();
+    feed_.connect(nullptr);
+    if (plugged_) plugged_->close();
+}
+
+Result<> GuestImpl::assemble() {
+    model_ = YADO_TRY(cpu::make_model(config_.cpu, engine_.features, config_.cpus, engine_.engine->tsc_hz(), engine_.identity));
+    YADO_TRY(layout_.populate(memory_));
+    tables_ = YADO_TRY(machine::acpi::install(memory_, {.vcpus = config_.cpus}));
+    loaded_ = YADO_TRY(load_kernel(config_, layout_, tables_.rsdp, memory_));
+    YADO_TRY(engine_.engine->map_memory(memory_));
+    YADO_TRY(make_chipset());
+    plugged_ = YADO_TRY(Plugged::create({config_, *chipset_, *engine_.engine, io_.executor(), events_}));
+    chipset_->list(inventory_);
+    plugged_->list(inventory_);
+    YADO_TRY(make_processors());
+    run_ = std::make_unique<vm::RunControl>(vm::RunControl::Wiring{
+        control_.executor(), processors_, inventory_, [this] { return boot(); },
+        [this](std::string_view kind, std::string_view detail) { on_event(kind, detail); }, config_.no_reboot});
+    return {};
+}
+
+machine::PowerEvents GuestImpl::power_events() {
+    using api::StopReason;
+    return {
+        .reset = [this] { run_->guest_wants_reset(); },
+        .power_off = [this] { run_->guest_stops({.reason = StopReason::PoweredOff}); },
+        .panic =
+            [this](machine::PanicEvent event) {
+                if (event == machine::PanicEvent::Panicked)
+                    run_->guest_stops({.reason = StopReason::Crashed, .detail = "the guest's kernel panicked (pvpanic)"});
+                else
+                    events_.add("crashed", "the guest's kernel panicked; a crash kernel took over");
+            },
+        .debug_exit = [this](uint32_t value) { run_->guest_stops({.reason = StopReason::DebugExit, .debug_code = value}); },
+    };
+}
+
+Result<> GuestImpl::make_chipset() {
+    chipset_ = YADO_TRY(Chipset::create({.ports = ports_,
+                                         .memory = mmio_,
+                                         .ram = memory_,
+                                         .timers = time_.executor(),
+                                         .engine = *engine_.engine,
+                                         .vcpus = config_.cpus,
+                                         .tsc_hz = engine_.engine->tsc_hz(),
+                                         .physical_address_bits = model_.physical_address_bits,
+                                         .events = power_events(),
+                                         .serial = feed_,
+                                         .serial_room = [this] { feed_.wake(); },
+                                         .debug_exit = config_.debug_exit}));
+    feed_.connect(&chipset_->serial());
+    console_.set_input_ready([this] { feed_.wake(); });
+    return {};
+}
+
+Result<> GuestImpl::make_processors() {
+    for (uint32_t n = 0; n < config_.cpus; ++n) {
+        routers_.push_back(std::make_unique<vm::ExitRouter>(ports_, mmio_));
+        YADO_TRY(processors_.add([this, n] {
+            return engine_.engine->create_vcpu({.index = n,
+                                                .model = model_,
+                                                .memory = memory_,
+                                                .devices = *routers_[n],
+                                                .apic = chipset_->lapic(n),
+                                                .pic = n == 0 ? &chipset_->pic() : nullptr,
+                                                .guest_tsc_hz = engine_.engine->tsc_hz()});
+        }));
+    }
+    return {};
+}
+
+/// Kernel and tables in memory, the boot processor at its entry, the others waiting for SIPI.
+Result<> GuestImpl::boot() {
+    if (!loaded_) {
+        YADO_TRY(machine::acpi::install(memory_, {.vcpus = config_.cpus}));
+        loaded_ = YADO_TRY(load_kernel(config_, layout_, tables_.rsdp, memory_));
+    }
+    for (uint32_t n = 0; n < config_.cpus; ++n) {
+        cpu::CpuState state = n == 0 ? loaded_->state : cpu::reset_state();
+        if (n > 0) state.activity = cpu::Activity::WaitForSipi;
+        if (engine_.engine->owns_lapic()) state.lapic = cpu::reset_lapic_state(n, n == 0);
+        YADO_TRY(processors_.vcpu(n).set_state(state));
+    }
+    loaded_.reset();
+    return {};
+}
+
+void GuestImpl::on_shutdown(const cpu::ShutdownRequest& request) {
+    if (request.cause == cpu::ShutdownCause::EngineFailure) return run_->guest_stops({.reason = api::StopReason::Failed, .detail = request.detail});
+    events_.add("triple-fault", request.detail);
+    if (config_.no_reboot)
+        run_->guest_stops({.reason = api::StopReason::Crashed, .detail = request.detail});
+    else
+        run_->guest_wants_reset();  // what a PC does (SDM vol. 3, 23.8: shutdown; the chipset then resets)
+}
+
+void GuestImpl::on_event(std::string_view kind, std::string_view detail) {
+    events_.add(kind, detail);
+    if (run_->state() != api::RunState::Stopped) return;
+    const std::lock_guard lock(ended_mutex_);
+    has_ended_ = true;
+    ended_.notify_all();
+}
+
+Result<> GuestImpl::start() {
+    started_ = clock_.now();
+    return on_control([this] { return run_->start(); });
+}
+
+api::ExitReport GuestImpl::wait() {
+    {
+        std::unique_lock lock(ended_mutex_);
+        ended_.wait(lock, [this] { return has_ended_; });
+    }
+    processors_.shut_down();
+    feed_.connect(nullptr);
+    api::ExitReport report = *run_->stopped();
+    if (const auto closed = plugged_->close(); !closed && report.reason != api::StopReason::Failed)
+        report = {.reason = api::StopReason::Failed, .detail = closed.error().message()};
+    console_.close();
+    return report;
+}
+
+Result<std::unique_ptr<Guest>> create_guest(const api::GuestConfig& config) {
+    const auto layout = YADO_TRY(machine::Layout::create(config.memory));
+    auto guest = std::make_unique<GuestImpl>(config, YADO_TRY(choose_engine(config.engine)), layout);
+    YADO_TRY(guest->assemble());
+    return guest;
+}
+
+}  // namespace yado::assemble

@@ -1,0 +1,88 @@
+// The guest behind create_guest(): threads, memory, chipset, plugged devices, run control, and the port to the outside.
+//
+//     threads: control (verbs, one at a time) · io (virtio, back ends, console) · time (timers) · one a vCPU
+//
+// Members are in order of construction; destruction in reverse ends the vCPUs first, then the devices, then the threads.
+#pragma once
+
+#include <condition_variable>
+
+#include "api/guest_config.h"
+#include "assemble/chipset.h"
+#include "assemble/engine_choice.h"
+#include "assemble/guest.h"
+#include "assemble/plugged.h"
+#include "assemble/serial_feed.h"
+#include "io/executor.h"
+#include "machine/acpi/tables.h"
+#include "machine/boot/boot.h"
+#include "machine/layout.h"
+#include "vm/exit_router.h"
+#include "vm/run_control.h"
+
+namespace yado::assemble {
+
+class GuestImpl final : public Guest, private api::GuestPort {
+  public:
+    GuestImpl(const api::GuestConfig& config, ChosenEngine engine, machine::Layout layout);
+    ~GuestImpl() override;
+
+    /// Builds everything; once, before anything else.
+    Result<> assemble();
+
+    // Guest
+    Result<> start() override;
+    api::ExitReport wait() override;
+    api::GuestPort& port() override { return *this; }
+
+  private:
+    // api::GuestPort
+    api::GuestInfo info() const override;
+    std::vector<api::DeviceInfo> devices() const override;
+    api::Counters counters() const override;
+    Result<> pause() override;
+    Result<> resume() override;
+    Result<> reset() override;
+    Result<> power_button() override;
+    Result<> power_off() override;
+    api::ConsoleHub& console() override { return console_; }
+    api::EventLog& events() override { return events_; }
+
+    Result<> on_control(std::function<Result<>()> verb) const;
+    Result<> make_chipset();
+    Result<> make_processors();
+    Result<> boot();
+    machine::PowerEvents power_events();
+    void on_shutdown(const cpu::ShutdownRequest& request);
+    void on_event(std::string_view kind, std::string_view detail);
+
+    api::GuestConfig config_;
+    ChosenEngine engine_;
+    machine::Layout layout_;
+    cpu::CpuModel model_;
+    SystemClock clock_;
+    api::EventLog events_{clock_};
+    api::ConsoleHub console_;
+    mem::GuestMemory memory_;
+    bus::AddressSpace ports_{"port", 0x10000};
+    bus::AddressSpace mmio_{"memory", 1ull << 52};
+    mutable io::ExecutorThread control_{"control"};
+    io::ExecutorThread time_{"time"};
+    io::ExecutorThread io_{"io"};
+    SerialFeed feed_{console_, io_.executor()};
+    std::unique_ptr<Chipset> chipset_;
+    std::unique_ptr<Plugged> plugged_;
+    vm::Inventory inventory_;
+    std::vector<std::unique_ptr<vm::ExitRouter>> routers_;
+    vm::Processors processors_;
+    std::unique_ptr<vm::RunControl> run_;
+    machine::acpi::Tables tables_;
+    std::optional<machine::boot::Entry> loaded_;  ///< in memory already, for the first boot
+
+    Nanoseconds started_{};
+    mutable std::mutex ended_mutex_;
+    std::condition_variable ended_;
+    bool has_ended_ = false;
+};
+
+}  // namespace yado::assemble

@@ -1,0 +1,83 @@
+// The guest as its control socket and terminal see it.
+#include <unistd.h>
+
+#include <future>
+
+#include "assemble/guest_impl.h"
+
+namespace yado::assemble {
+
+/// Runs a verb on the control executor and waits for its result.
+Result<> GuestImpl::on_control(std::function<Result<>()> verb) const {
+    std::promise<Result<>> done;
+    auto result = done.get_future();
+    control_.executor().post([&] { done.set_value(verb()); });
+    return result.get();
+}
+
+Result<> GuestImpl::pause() {
+    return on_control([this] { return run_->pause(); });
+}
+Result<> GuestImpl::resume() {
+    return on_control([this] { return run_->resume(); });
+}
+Result<> GuestImpl::reset() {
+    return on_control([this] { return run_->reset(); });
+}
+Result<> GuestImpl::power_off() {
+    return on_control([this] { return run_->stop({.reason = api::StopReason::Stopped}); });
+}
+
+Result<> GuestImpl::power_button() {
+    if (run_->state() != api::RunState::Running)
+        return fail(ErrorKind::Conflict, "the guest is {}, not running", api::to_string(run_->state()));
+    events_.add("power-button");
+    chipset_->acpi().press_power_button();
+    return {};
+}
+
+api::GuestInfo GuestImpl::info() const {
+    const auto stopped = run_->stopped();
+    return {.name = config_.name,
+            .pid = getpid(),
+            .state = run_->state(),
+            .stop_reason = stopped ? stopped->reason : api::StopReason::None,
+            .engine = engine_.engine->name(),
+            .engine_reason = engine_.reason,
+            .cpu = config_.cpu,
+            .cpus = config_.cpus,
+            .memory = config_.memory,
+            .uptime = started_.count() ? clock_.now() - started_ : Nanoseconds(0),
+            .image = config_.image,
+            .console = api::to_string(config_.console)};
+}
+
+std::vector<api::DeviceInfo> GuestImpl::devices() const {
+    std::vector<api::DeviceInfo> list = chipset_->describe();
+    for (const pci::PciFunction* f : chipset_->pci().functions()) {
+        const pci::FunctionInfo info = f->info();
+        list.push_back({info.id, info.kind, fmt::format("0000:{:02x}:{:02x}.{}", info.address.bus, info.address.slot, info.address.function), info.detail});
+    }
+    return list;
+}
+
+api::Counters GuestImpl::counters() const {
+    api::Counters all;
+    for (uint32_t n = 0; n < config_.cpus; ++n) {
+        const auto accesses = routers_[n]->counters();
+        const auto usage = processors_.usage(n);
+        const auto put = [&](std::string_view name, uint64_t value) { all[fmt::format("vcpu{}.{}", n, name)] = value; };
+        put("port_reads", accesses.port_reads);
+        put("port_writes", accesses.port_writes);
+        put("mmio_reads", accesses.mmio_reads);
+        put("mmio_writes", accesses.mmio_writes);
+        put("instructions", usage.instructions);
+        put("halts", usage.halts);
+        put("cpu_microseconds", static_cast<uint64_t>(usage.cpu_seconds * 1e6));
+    }
+    all["console.output_bytes"] = console_.end_cursor();
+    plugged_->count(all);
+    return all;
+}
+
+}  // namespace yado::assemble

@@ -1,0 +1,143 @@
+#include "assemble/plugged.h"
+
+#include <future>
+
+#include "net/none.h"
+#include "net/user.h"
+#include "storage/disk.h"
+#include "virtio/balloon/balloon.h"
+#include "virtio/blk/blk.h"
+#include "virtio/net/net.h"
+#include "virtio/rng/rng.h"
+
+namespace yado::assemble {
+
+namespace {
+
+constexpr unsigned kLastSlot = 0x1e;  // 0x1f is the LPC bridge
+
+/// Runs a task on the executor from another thread and waits for its result.
+Result<> run_on(io::Executor& executor, std::move_only_function<io::Task<Result<>>()> make) {
+    std::promise<Result<>> done;
+    auto result = done.get_future();
+    executor.post([&] { io::spawn(make(), [&](Result<> r) { done.set_value(std::move(r)); }); });
+    return result.get();
+}
+
+/// A task that only calls f.
+template <typename F>
+io::Task<Result<>> do_now(F f) {
+    f();
+    co_return Result<>{};
+}
+
+storage::AioMode aio_of(api::DiskAio aio) {
+    return aio == api::DiskAio::Threads ? storage::AioMode::Threads : storage::AioMode::Auto;
+}
+
+Result<net::UserConfig> user_config(const api::NetConfig& config) {
+    net::UserConfig user{.hostname = config.hostname, .restrict_to_forwards = config.restricted};
+    if (!config.dns.empty()) user.dns = YADO_TRY(net::parse_address(config.dns));
+    for (const api::Forward& f : config.forward)
+        user.forwards.push_back({.protocol = f.transport == api::Transport::Udp ? net::Forward::Protocol::Udp : net::Forward::Protocol::Tcp,
+                                 .host = YADO_TRY(net::parse_address(f.host_address)),
+                                 .host_port = f.host_port,
+                                 .guest_port = f.guest_port});
+    return user;
+}
+
+}  // namespace
+
+Plugged::Plugged(const Wiring& wiring) : wiring_(wiring), doorbells_(wiring.engine) {}
+
+Plugged::~Plugged() { (void)close(); }
+
+Result<std::unique_ptr<Plugged>> Plugged::create(const Wiring& wiring) {
+    std::unique_ptr<Plugged> plugged(new Plugged(wiring));
+    const auto named = [](const std::string& id, Result<> done) -> Result<> {
+        if (done) return {};
+        return std::unexpected(done.error().within(id));
+    };
+    for (const api::DiskConfig& d : wiring.config.disk) YADO_TRY(named(d.id, plugged->plug_disk(d)));
+    for (const api::NetConfig& n : wiring.config.net) YADO_TRY(named(n.id, plugged->plug_net(n)));
+    YADO_TRY(plugged->plug_standard());
+    return plugged;
+}
+
+Result<> Plugged::plug(std::unique_ptr<virtio::DeviceModel> model) {
+    if (next_slot_ > kLastSlot) return fail(ErrorKind::Usage, "{}: no PCI slot is left ({} devices fit)", model->id(), kLastSlot);
+    functions_.push_back(std::make_unique<virtio::VirtioPci>(
+        virtio::VirtioPci::Wiring{wiring_.chipset.pci_wiring(), wiring_.executor, wiring_.engine.has_doorbells() ? &doorbells_ : nullptr}, std::move(model)));
+    return wiring_.chipset.pci().add(next_slot_++, 0, *functions_.back());
+}
+
+Result<> Plugged::plug_disk(const api::DiskConfig& config) {
+    disks_.push_back({config.id, nullptr, nullptr});
+    Disk& disk = disks_.back();
+    disk.image = YADO_TRY(storage::open_disk(wiring_.executor, {.path = config.path,
+                                                                .format = config.format,
+                                                                .readonly = config.readonly,
+                                                                .snapshot = config.snapshot,
+                                                                .aio = aio_of(config.aio)}));
+    auto device = YADO_TRY(virtio::Blk::create(*disk.image, {.id = config.id, .serial = config.serial.empty() ? config.id : config.serial}));
+    disk.device = device.get();
+    return plug(std::move(device));
+}
+
+Result<> Plugged::plug_net(const api::NetConfig& config) {
+    nics_.push_back({config.id, nullptr, nullptr});
+    Nic& nic = nics_.back();
+    nic.backend = config.kind == api::NetKind::None ? net::make_none() : YADO_TRY(net::make_user(wiring_.executor, YADO_TRY(user_config(config))));
+    auto device = YADO_TRY(virtio::Net::create(*nic.backend, {.id = config.id, .mac = config.mac.value_or(api::MacAddress{}).octets}));
+    nic.device = device.get();
+    return plug(std::move(device));
+}
+
+Result<> Plugged::plug_standard() {
+    if (wiring_.config.rng) YADO_TRY(plug(std::make_unique<virtio::Rng>("rng0")));
+    if (wiring_.config.balloon) YADO_TRY(plug(std::make_unique<virtio::Balloon>("balloon0", wiring_.chipset.ram())));
+    return {};
+}
+
+void Plugged::list(vm::Inventory& inventory) {
+    for (auto& f : functions_) inventory.add(*f);
+}
+
+void Plugged::count(api::Counters& counters) {
+    (void)run_on(wiring_.executor, [&] { return do_now([&] { count_now(counters); }); });
+}
+
+/// Executor's thread, where the counters live.
+void Plugged::count_now(api::Counters& counters) const {
+    const auto put = [&](const std::string& id, std::string_view name, uint64_t value) { counters[fmt::format("{}.{}", id, name)] = value; };
+    for (const Disk& d : disks_) {
+        const auto c = d.device->counters();
+        put(d.id, "reads", c.reads);
+        put(d.id, "writes", c.writes);
+        put(d.id, "flushes", c.flushes);
+        put(d.id, "errors", c.errors);
+        put(d.id, "read_bytes", c.bytes_read);
+        put(d.id, "written_bytes", c.bytes_written);
+    }
+    for (const Nic& n : nics_) {
+        const auto c = n.backend->counters();
+        put(n.id, "sent_frames", c.sent);
+        put(n.id, "received_frames", c.received);
+        put(n.id, "dropped_frames", c.send_drops + c.receive_drops);
+    }
+}
+
+Result<> Plugged::close() {
+    functions_.clear();
+    if (!nics_.empty()) (void)run_on(wiring_.executor, [this] { return do_now([this] { nics_.clear(); }); });
+    Result<> first;
+    for (Disk& disk : disks_) {
+        if (!disk.image) continue;
+        const auto closed = run_on(wiring_.executor, [&] { return disk.image->close(); });
+        if (!closed && first) first = std::unexpected(closed.error().within(disk.id));
+        disk.image.reset();
+    }
+    return first;
+}
+
+}  // namespace yado::assemble

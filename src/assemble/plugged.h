@@ -1,0 +1,78 @@
+// What is plugged in: virtio devices on PCI slots, and the disks and packet back ends behind them.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "api/event_log.h"
+#include "api/guest_config.h"
+#include "assemble/chipset.h"
+#include "block/disk_image.h"
+#include "link/packet_port.h"
+#include "virtio/pci/virtio_pci.h"
+
+namespace yado::virtio {
+class Blk;
+class Net;
+}
+
+namespace yado::assemble {
+
+class Plugged {
+  public:
+    struct Wiring {
+        const api::GuestConfig& config;
+        Chipset& chipset;
+        cpu::Engine& engine;
+        io::Executor& executor;
+        api::EventLog& events;
+    };
+    /// Opens and locks every disk, sets up every back end. Errors name the device: "disk0: ...".
+    static Result<std::unique_ptr<Plugged>> create(const Wiring& wiring);
+    ~Plugged();
+
+    void list(vm::Inventory& inventory);
+    void count(api::Counters& counters);
+    /// Ends the devices, flushes and closes the disks. vCPUs are stopped. Once; later calls do nothing.
+    /// Errors: the first that a disk reports.
+    Result<> close();
+
+  private:
+    explicit Plugged(const Wiring& wiring);
+    Result<> plug(std::unique_ptr<virtio::DeviceModel> model);
+    Result<> plug_disk(const api::DiskConfig& config);
+    Result<> plug_net(const api::NetConfig& config);
+    Result<> plug_standard();
+    void count_now(api::Counters& counters) const;
+
+    /// KVM's ioeventfd behind the transport's wish.
+    class EngineDoorbells final : public virtio::Doorbells {
+      public:
+        explicit EngineDoorbells(cpu::Engine& engine) : engine_(engine) {}
+        Result<> bind(GuestPhysAddr address, int eventfd) override { return engine_.attach_doorbell(address, eventfd); }
+        void unbind(GuestPhysAddr address, int eventfd) override { engine_.detach_doorbell(address, eventfd); }
+
+      private:
+        cpu::Engine& engine_;
+    };
+    struct Disk {
+        std::string id;
+        std::unique_ptr<block::DiskImage> image;
+        virtio::Blk* device = nullptr;
+    };
+
+    struct Nic {
+        std::string id;
+        std::unique_ptr<link::PacketBackend> backend;
+        virtio::Net* device = nullptr;
+    };
+
+    Wiring wiring_;
+    EngineDoorbells doorbells_;
+    std::vector<Disk> disks_;
+    std::vector<Nic> nics_;
+    std::vector<std::unique_ptr<virtio::VirtioPci>> functions_;
+    unsigned next_slot_ = 1;
+};
+
+}  // namespace yado::assemble
