@@ -171,7 +171,7 @@ void push_frames(Core& c, const Insn* i, unsigned level, uint64_t frame) {
 void do_enter(Core& c, const Insn* i) {
     StackGuard guard(c);
     c.push(i, i->opsize, sized(c.gpr[cpu::RBP], i->opsize));
-    const uint64_t frame = stack_pointer(c);
+    const uint64_t frame = c.gpr[cpu::RSP];  // as wide as the operand, whatever the stack
     push_frames(c, i, static_cast<unsigned>(i->disp) & 31, frame);
     const uint64_t top = stack_pointer(c) - static_cast<uint16_t>(i->imm);
     // SDM: a push at the new top must be possible, or the stack fault comes here.

@@ -23,8 +23,9 @@ void write_address(Core& c, const Insn* i, unsigned r, uint64_t v) {
     if (i->addrsize == 2) write_low<uint16_t>(c, r, static_cast<uint16_t>(v));
     else c.gpr[r] = v & address_mask(i);
 }
-/// Moves RSI or RDI by n bytes in the direction of DF.
+/// Moves RSI or RDI by n bytes in the direction of DF. 0: a step that was not made leaves even the upper half alone.
 void advance(Core& c, const Insn* i, unsigned r, uint64_t n) {
+    if (n == 0) return;
     const bool down = c.sysflags & cpu::rflags::DF;
     write_address(c, i, r, c.gpr[r] + (down ? -n : n));
 }
