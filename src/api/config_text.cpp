@@ -99,6 +99,25 @@ Result<GuestConfig> parse_toml(std::string_view text, std::string_view source, G
     return fail(ErrorKind::Usage, "{}:{}: {}: {}", source, line, decoder.path(), decoder.message());
 }
 
+Result<> set_field(GuestConfig& config, std::string_view key, const std::string& text) {
+    const auto option = [&](const Error& error) { return std::unexpected(error.within("--" + std::string(key))); };
+    if (key == "disk") {
+        const auto disk = parse_disk(text);
+        if (!disk) return option(disk.error());
+        config.disk.push_back(*disk);
+        return {};
+    }
+    if (key == "net") {
+        const auto net = parse_net(text);
+        if (!net) return option(net.error());
+        config.net.push_back(*net);
+        return {};
+    }
+    Decoder decoder(UnknownKeys::Refuse);
+    if (decoder.read(Json{{std::string(key), text}}, config)) return {};
+    return option(Error(ErrorKind::Usage, decoder.message()));
+}
+
 std::string to_json(const GuestConfig& config) { return dump(encode(config)); }
 
 Result<GuestConfig> guest_config_from_json(std::string_view text) {

@@ -57,7 +57,7 @@ template <typename V, typename T>
     requires std::is_same_v<std::remove_const_t<T>, NetConfig>
 void fields(V& v, T& n) {
     v("id", n.id, "name of the device");
-    v("kind", n.kind, "user: NAT without privileges; none: a NIC without a cable");
+    v("kind", n.kind, "user: NAT without privileges; none: no network interface");
     v("mac", n.mac, "Ethernet address, 52:54:00:...");
     v("forward", n.forward, "host port to guest port: [tcp:|udp:][ADDR:]PORT-[ADDR:]PORT");
     v("hostname", n.hostname, "host name that DHCP hands out");

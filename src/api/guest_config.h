@@ -19,7 +19,7 @@ namespace yado::api {
 
 enum class EngineChoice : uint8_t { Auto, Kvm, Bt };
 enum class ConsoleKind : uint8_t { Stdio, Pty, None, File, Socket };
-enum class NetKind : uint8_t { User, None };
+enum class NetKind : uint8_t { User, None };  ///< None: no NIC, and no default one either
 enum class DiskAio : uint8_t { IoUring, Threads };
 enum class Transport : uint8_t { Tcp, Udp };
 
@@ -113,6 +113,9 @@ Result<NetConfig> parse_net(std::string_view text);
 /// A TOML document with the same keys: name, memory, [[disk]] path, [[net]] kind ... over `base`. Errors: Usage, with
 /// "source:line".
 Result<GuestConfig> parse_toml(std::string_view text, std::string_view source, GuestConfig base = {});
+
+/// Sets one key by its text form; "disk" and "net" append. Errors: Usage, "--key: ...".
+Result<> set_field(GuestConfig& config, std::string_view key, const std::string& text);
 
 /// JSON, as a launcher hands it to yado-vmm. Lossless.
 std::string to_json(const GuestConfig& config);

@@ -1,0 +1,55 @@
+#include "apps/host_run.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+namespace yado::apps {
+
+Result<std::unique_ptr<HostRun>> HostRun::create(const api::GuestConfig& config, const Platform& platform) {
+    auto run = std::unique_ptr<HostRun>(new HostRun);
+    const auto directory = YADO_TRY(control::RuntimeDir::open());
+    run->claim_ = YADO_TRY(directory.claim(config.name));
+    run->socket_ = run->claim_.socket();
+    run->ended_ = Fd(eventfd(0, EFD_CLOEXEC));
+    YADO_TRY(run->claim_.put("guest.json", api::to_json(config)));
+    run->guest_ = YADO_TRY(platform.create_guest(config));
+    run->bridge_ = YADO_TRY(control::ConsoleBridge::start(config.console, run->port().console()));
+    run->place_ = run->bridge_->where();
+    run->server_ = YADO_TRY(control::Server::start(run->socket_, run->port()));
+    return run;
+}
+
+Result<> HostRun::start() {
+    YADO_TRY(guest_->start());
+    waiter_ = std::thread([this] {
+        report_ = guest_->wait();
+        port().console().close();
+        const uint64_t one = 1;
+        if (write(ended_.get(), &one, sizeof one) < 0) return;  // cannot fail: the counter was 0
+    });
+    return {};
+}
+
+api::ExitReport HostRun::finish() {
+    if (!waiter_.joinable()) return report_;
+    port().power_off();  // Conflict if it has ended: fine
+    waiter_.join();
+    server_.reset();
+    bridge_.reset();
+    guest_.reset();
+    return report_;
+}
+
+void HostRun::leave_report(const api::ExitReport& report) {
+    keep_folder_ = claim_.put("exit.json", api::to_json(report)).has_value();
+}
+
+HostRun::~HostRun() {
+    finish();
+    server_.reset();
+    bridge_.reset();
+    guest_.reset();
+    if (!keep_folder_ && !claim_.folder().empty()) claim_.remove();
+}
+
+}  // namespace yado::apps
