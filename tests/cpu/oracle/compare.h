@@ -10,10 +10,12 @@ namespace yado::oracle {
 
 /// Parts of a case's result that the manual leaves undefined or to the implementation.
 struct Mask {
-    uint64_t rflags = 0;                                     ///< ignored flags
-    std::vector<std::pair<uint32_t, uint32_t>> memory;       ///< ignored bytes: offset in the operand, length
+    uint64_t rflags = 0;                                   ///< ignored flags
+    std::vector<std::pair<int, int>> memory;               ///< ignored bytes: offset from the first memory operand, length
+    bool fault_offset = false;                             ///< CR2 within its page: which part of a long operand came first
+    bool gprs_of_fault = false;                            ///< registers loaded before a fault ended the instruction
 };
-Mask mask_of(ZydisMnemonic mnemonic);
+Mask mask_of(const Form& form);
 
 /// Where control lands after a branch, or after a case that ends where the page does, is a trap on the host and none by
 /// the interpreter: makes the host's outcome look the same.

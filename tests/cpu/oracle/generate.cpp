@@ -147,6 +147,11 @@ void Generator::add_form(Form form, const Decoded& d) {
     if (form.group == Group::Branch && (form.prefixes & kP66)) return;
     // F3 BSF and BSR are TZCNT and LZCNT on hosts newer than the level that is tested.
     if ((form.mnemonic == ZYDIS_MNEMONIC_BSF || form.mnemonic == ZYDIS_MNEMONIC_BSR) && (form.prefixes & kPF3)) return;
+    // Reserved prefixes that processors give a meaning: F2 and F3 choose the condition of LOOPE and LOOPNE on AMD.
+    if ((form.mnemonic == ZYDIS_MNEMONIC_LOOPE || form.mnemonic == ZYDIS_MNEMONIC_LOOPNE) && (form.prefixes & (kPF2 | kPF3))) return;
+    // AMD has no 64-bit far pointers (APM vol. 3, LFS), and its MOVSXD reads 32 bits for a 16-bit destination.
+    if (form.rex_w && (form.mnemonic == ZYDIS_MNEMONIC_LFS || form.mnemonic == ZYDIS_MNEMONIC_LGS || form.mnemonic == ZYDIS_MNEMONIC_LSS)) return;
+    if (form.mnemonic == ZYDIS_MNEMONIC_MOVSXD && (form.prefixes & kP66)) return;
     forms_.push_back(form);
 }
 

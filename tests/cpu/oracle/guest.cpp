@@ -7,8 +7,9 @@ namespace yado::oracle {
 namespace {
 
 // Guest-physical layout.
-constexpr uint64_t kPml4 = 0x1000, kPdpt = 0x2000, kPd = 0x3000, kCodePt = 0x4000, kWindowPt = 0x5000;
+constexpr uint64_t kPml4 = 0x1000, kPdpt = 0x2000, kPd = 0x3000, kCodePt = 0x4000, kWindowPt = 0x5000, kSystemPd = 0x6000;
 constexpr uint64_t kGdt = 0x8000, kTss = 0x9000, kLdt = 0xa000, kCodePage = 0x10000, kWindowPages = 0x20000;
+constexpr uint64_t kSystem = 0x4000'0000;   ///< linear address of guest-physical 0: descriptor tables, supervisor only
 constexpr uint64_t kPresent = 1, kWritable = 2, kUser = 4, kNoExecute = 1ull << 63;
 
 template <typename T>
@@ -70,17 +71,19 @@ void Guest::build_tables() {
         put(kWindowPt, (kWindow >> 12 & 511) + page,
             (kWindowPages + page * kPage) | kPresent | kUser | kNoExecute | (page * kPage < kWindowWritable ? kWritable : 0));
     for (unsigned i = 0; i < 16; ++i) put(kGdt, i, kGdtEntries[i]);
-    put(kPd, 0, 0x80 | kPresent);  // 2 MiB of supervisor memory at 0: descriptor tables. (Not present for the user's eyes.)
+    put(kPdpt, kSystem >> 30, kSystemPd | kPresent | kWritable);
+    put(kSystemPd, 0, 0x80 | kPresent | kWritable);
+    must(memory_.store(GuestPhysAddr(kTss + 102), uint16_t{0x68}));   // no I/O permission bitmap
 
     base_ = cpu::reset_state();
     base_.seg[cpu::CS] = segment(0x33, 0xa0fb);
     base_.seg[cpu::SS] = base_.seg[cpu::DS] = base_.seg[cpu::ES] = segment(0x2b, 0xc0f3);
     base_.seg[cpu::FS] = {0, 0x10000, 0, kFsBase};
     base_.seg[cpu::GS] = {0, 0x10000, 0, kGsBase};
-    base_.gdtr = {127, kGdt};
+    base_.gdtr = {127, kSystem + kGdt};
     base_.idtr = {0, 0};
-    base_.tr = {0x40, 0x8b, 0x67, kTss};
-    base_.ldtr = {0x50, 0x82, 23, kLdt};
+    base_.tr = {0x40, 0x8b, 0x67, kSystem + kTss};
+    base_.ldtr = {0x50, 0x82, 23, kSystem + kLdt};
     put(kLdt, kCode16 >> 3, descriptor(kCode, kPage - 1, 0xfb));
     put(kLdt, kData16 >> 3, descriptor(kWindow, kWindowSize - 1, 0xf3));
     base_.cr0 = cpu::cr0::PE | cpu::cr0::MP | cpu::cr0::ET | cpu::cr0::NE | cpu::cr0::WP | cpu::cr0::AM | cpu::cr0::PG;

@@ -66,7 +66,7 @@ class Oracle : public testing::Test {
             std::optional<Case> test;
             for (unsigned attempt = 0; attempt < 50 && !test; ++attempt) test = generator(mode).make(form, random);
             if (!test) continue;
-            const std::string difference = run(*test, mask_of(form.mnemonic), form.group == Group::Branch);
+            const std::string difference = run(*test, mask_of(form), form.group == Group::Branch);
             if (!difference.empty()) report(mode, form, *test, difference);
         }
     }
@@ -141,7 +141,7 @@ TEST_F(Oracle, Blocks) {
     std::vector<Form> forms;
     for (const Group group : {Group::Integer, Group::Stack, Group::X87, Group::Mmx, Group::Sse, Group::Sse2, Group::Sse3, Group::Sse4})
         for (const Form& form : generator(Mode::Long).forms(group))
-            if (mask_of(form.mnemonic).memory.empty()) forms.push_back(form);
+            if (mask_of(form).memory.empty()) forms.push_back(form);
     for (uint64_t i = 0; i < count_ * 500; ++i) {
         const std::optional<Case> test = generator(Mode::Long).make_block(forms, random, 2 + static_cast<unsigned>(random.below(7)));
         if (!test) continue;
