@@ -150,12 +150,22 @@ void transfer(Core& c, const Piece& p, std::byte* data, Acc acc) {
     if (p.code) c.wiring.memory.note_write(GuestPhysAddr(p.gpa), Bytes(p.size));
 }
 
+void require_canonical(Core& c, const Insn* i, uint64_t linear, unsigned size) {
+    if (!canonical(linear) || !canonical(linear + size - 1)) [[unlikely]]
+        c.raise(i, i && i->mem && i->seg == cpu::SS ? Vec::SS : Vec::GP, 0);
+}
+
+/// SDM vol. 3, table 6-7: what #AC asks of an operand; 1 where it asks nothing.
+unsigned natural_alignment(unsigned size) {
+    if (size == 10) return 8;
+    return std::has_single_bit(size) && size <= 8 ? size : 1;
+}
+
 /// Translates the one or two pages of an access; returns how many.
 unsigned split(Core& c, const Insn* i, uint64_t linear, unsigned size, Acc acc, Mmu rights, Piece* pieces) {
     const bool long_linear = long_mode(c);
     if (!long_linear) linear = static_cast<uint32_t>(linear);
-    if (!canonical(linear) || !canonical(linear + size - 1)) [[unlikely]]
-        c.raise(i, i && i->mem && i->seg == cpu::SS ? Vec::SS : Vec::GP, 0);
+    require_canonical(c, i, linear, size);
     const unsigned first = std::min<uint64_t>(size, kPageSize - (linear & kPageMask));
     pieces[0] = translate(c, i, linear, first, acc, rights);
     if (first == size) return 1;
@@ -173,8 +183,10 @@ void access(Core& c, const Insn* i, uint64_t linear, void* data, unsigned size, 
         void* host = reinterpret_cast<void*>(linear + hit.addend);
         return acc == Acc::Write ? copy_bytes(host, data, size) : copy_bytes(data, host, size);
     }
-    if (c.system->alignment_check && rights == Mmu::User && std::has_single_bit(size) && size <= 8 && linear & (size - 1))
+    if (c.system->alignment_check && rights == Mmu::User && linear & (natural_alignment(size) - 1)) {
+        if (long_mode(c)) require_canonical(c, i, linear, size);
         c.raise(i, Vec::AC, 0);  // SDM vol. 3, 6.15, interrupt 17
+    }
     Piece pieces[2];
     const unsigned count = split(c, i, linear, size, acc, rights, pieces);
     if (acc == Acc::Write)

@@ -281,9 +281,9 @@ bool store_suppressed(Fpu& f) {
     to_host(f);
     memory_stub(i)(f.operand);
     leave_host(f);
-    if (store_suppressed(f)) return;
     try {
-        c.store_slow(i, linear, f.operand, size);
+        if (store_suppressed(f)) c.probe_write(i, linear, size);  // the page's fault comes first
+        else c.store_slow(i, linear, f.operand, size);
     } catch (...) {
         std::memcpy(static_cast<void*>(&f), before, offsetof(Fpu, mxcsr));
         std::memcpy(f.st, before + offsetof(Fpu, st), sizeof f.st);

@@ -117,11 +117,11 @@ void mov_to_seg(Core& c, const Insn* i) {
     done(c, i, seg);
 }
 
-void push_seg(Core& c, const Insn* i) {
+static void do_push_seg(Core& c, const Insn* i) {
     const unsigned seg = opcode_seg(i);
     if (i->opsize != 4 || c.code_mode == CodeMode::Bits64) {
         c.push(i, i->opsize, c.seg[seg].selector);
-        return next(c, i);
+        return;
     }
     // A 32-bit push of a selector writes 16 bits only (SDM vol. 2, PUSH).
     StackFrame frame(c, i);
@@ -129,6 +129,9 @@ void push_seg(Core& c, const Insn* i) {
     StackFrame word(c, i, c.seg[cpu::SS], frame.merged(c.gpr[cpu::RSP]) + 2, c.cpl, c.stack64);
     word.push(2, c.seg[seg].selector);
     c.gpr[cpu::RSP] = frame.merged(c.gpr[cpu::RSP]);
+}
+void push_seg(Core& c, const Insn* i) {
+    do_push_seg(c, i);  // its locals have addresses: next() must be a tail call
     return next(c, i);
 }
 
@@ -176,13 +179,13 @@ void str(Core& c, const Insn* i) {
     return next(c, i);
 }
 
-void lldt(Core& c, const Insn* i) {
+static void do_lldt(Core& c, const Insn* i) {
     need_protected(c, i);
     need_cpl0(c, i);
     const uint16_t selector = load_word(c, i);
     if (null_selector(selector)) {
         c.ldtr = {selector, attr::Unusable, 0, 0};
-        return next(c, i);
+        return;
     }
     if (selector & 4) c.raise(i, Vec::GP, selector & 0xfffc);
     Descriptor d = need_descriptor(c, i, selector, Vec::GP);
@@ -191,10 +194,13 @@ void lldt(Core& c, const Insn* i) {
     if (long_mode(c)) read_upper(c, i, selector, d, Vec::GP);
     if (!canonical(d.base())) c.raise(i, Vec::GP, selector & 0xfffc);
     c.ldtr = d.segment(selector);
+}
+void lldt(Core& c, const Insn* i) {
+    do_lldt(c, i);  // its locals have addresses: next() must be a tail call
     return next(c, i);
 }
 
-void ltr(Core& c, const Insn* i) {
+static void do_ltr(Core& c, const Insn* i) {
     need_protected(c, i);
     need_cpl0(c, i);
     const uint16_t selector = load_word(c, i);
@@ -209,6 +215,9 @@ void ltr(Core& c, const Insn* i) {
     set_busy(c, i, d.address, true);
     c.tr = d.segment(selector);
     c.tr.attr |= 2;
+}
+void ltr(Core& c, const Insn* i) {
+    do_ltr(c, i);  // its locals have addresses: next() must be a tail call
     return next(c, i);
 }
 
@@ -235,7 +244,7 @@ void lidt(Core& c, const Insn* i) {
 void lar(Core& c, const Insn* i) {
     need_protected(c, i);
     const auto d = inspect(c, i, load_word(c, i), kLarLegacy, kLarLong);
-    if (d) write_gpr(c, i->reg, i->opsize, d->raw >> 32 & 0x00f0'ff00);
+    if (d) write_gpr(c, i->reg, i->opsize, d->raw >> 32 & 0x00ff'ff00);  // 19:16 are undefined; processors show the limit
     set_zf(c, d.has_value());
     return next(c, i);
 }
