@@ -27,16 +27,29 @@ std::string trap_text(const Outcome& o) {
     return fmt::format("vector {} error {:#x} address {:#x}", o.trap.vector, o.trap.error, o.trap.address);
 }
 
-void compare_fx(const Outcome& n, const Outcome& g, std::string* out) {
+/// MXCSR without what is known to differ: with underflow unmasked, PE is to say whether the result with an unbounded
+/// exponent would be inexact (SDM vol. 1, 11.5.2.5); the interpreter sees the host's masked answer, which is denormal.
+void settle_underflow(const Outcome& n, Outcome* g) {
+    uint32_t host, guest;
+    std::memcpy(&host, n.out.fx.data() + 24, 4);
+    std::memcpy(&guest, g->out.fx.data() + 24, 4);
+    const bool underflow = n.trapped && n.trap.vector == 19 && (host & 0x10) && !(host & 0x800);
+    if (underflow) guest = (guest & ~0x20u) | (host & 0x20);
+    std::memcpy(g->out.fx.data() + 24, &guest, 4);
+}
+
+void compare_fx(const Mask& mask, const Outcome& n, Outcome g, std::string* out) {
+    settle_underflow(n, &g);
     const auto field = [&](const char* name, size_t offset, size_t size) {
         if (std::memcmp(n.out.fx.data() + offset, g.out.fx.data() + offset, size) == 0) return;
         *out += fmt::format("  {}: host {} interpreter {}\n", name, hex(n.out.fx.data() + offset, size), hex(g.out.fx.data() + offset, size));
     };
+    const bool x87 = !(mask.x87_of_fault && n.trapped);
     field("fcw", 0, 2);
-    field("fsw", 2, 2);
-    field("tags", 4, 1);
+    if (x87) field("fsw", 2, 2);
+    if (x87) field("tags", 4, 1);
     field("mxcsr", 24, 4);
-    for (unsigned i = 0; i < 8; ++i) field(fmt::format("st{}", i).c_str(), 32 + 16 * i, 10);
+    for (unsigned i = 0; i < 8 && x87; ++i) field(fmt::format("st{}", i).c_str(), 32 + 16 * i, 10);
     for (unsigned i = 0; i < 16; ++i) field(fmt::format("xmm{}", i).c_str(), 160 + 16 * i, 16);
 }
 
@@ -55,7 +68,11 @@ Mask mask_of(const Form& form) {
         case ZYDIS_MNEMONIC_FXRSTOR: case ZYDIS_MNEMONIC_FXRSTOR64: case ZYDIS_MNEMONIC_XRSTOR: case ZYDIS_MNEMONIC_XRSTOR64:
             return {0, {}, true};
         // SDM vol. 2, MASKMOVDQU: faults of bytes that are not stored are the implementation's.
-        case ZYDIS_MNEMONIC_MASKMOVDQU: case ZYDIS_MNEMONIC_MASKMOVQ: return {0, {}, true};
+        case ZYDIS_MNEMONIC_MASKMOVDQU: case ZYDIS_MNEMONIC_MASKMOVQ: return {0, {}, true, false, true};
+        // The host of these tests makes the transition to MMX state even where the instruction then faults.
+        case ZYDIS_MNEMONIC_CVTPI2PS: case ZYDIS_MNEMONIC_CVTPS2PI: case ZYDIS_MNEMONIC_CVTTPS2PI: case ZYDIS_MNEMONIC_CVTPD2PI:
+        case ZYDIS_MNEMONIC_CVTTPD2PI: case ZYDIS_MNEMONIC_EMMS:
+            return {0, {}, false, false, true};
         // SDM vol. 2: "undefined" flags of the decimal instructions, which no 64-bit host can be asked for.
         case ZYDIS_MNEMONIC_AAA: case ZYDIS_MNEMONIC_AAS: return {rf::OF | rf::SF | rf::ZF | rf::PF, {}};
         case ZYDIS_MNEMONIC_AAD: case ZYDIS_MNEMONIC_AAM: return {rf::OF | rf::AF | rf::CF, {}};
@@ -103,7 +120,7 @@ std::string differences(const Case& test, const Mask& mask, const Outcome& n, co
     for (unsigned i = 0; i < 6; ++i)
         if (n.out.selectors[i] != g.out.selectors[i])
             out += fmt::format("  {}: host {:#x} interpreter {:#x}\n", kSegNames[i], n.out.selectors[i], g.out.selectors[i]);
-    compare_fx(n, g, &out);
+    compare_fx(mask, n, g, &out);
     return out;
 }
 

@@ -14,6 +14,7 @@ struct Mask {
     std::vector<std::pair<int, int>> memory;               ///< ignored bytes: offset from the first memory operand, length
     bool fault_offset = false;                             ///< CR2 within its page: which part of a long operand came first
     bool gprs_of_fault = false;                            ///< registers loaded before a fault ended the instruction
+    bool x87_of_fault = false;                             ///< the MMX transition of an instruction that then faulted
 };
 Mask mask_of(const Form& form);
 

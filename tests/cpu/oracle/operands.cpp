@@ -39,9 +39,20 @@ bool harmless(Mode mode, uint64_t address, uint64_t size) {
     return address >= kWindow - kSlack && address + size <= kWindow + kWindowSize + kSlack;
 }
 
-uint64_t target(Random& random, uint64_t size) {
+/// Which part of these is touched first, or at all, differs between processors: they stay clear of edges.
+bool keeps_off_edges(Mode mode, ZydisMnemonic m) {
+    switch (m) {
+        case ZYDIS_MNEMONIC_MASKMOVDQU: case ZYDIS_MNEMONIC_MASKMOVQ: return true;
+        case ZYDIS_MNEMONIC_POP: return mode == Mode::Flat32;   // of a segment register: 2 or 4 bytes are read
+        case ZYDIS_MNEMONIC_FNSTENV: case ZYDIS_MNEMONIC_FNSAVE: case ZYDIS_MNEMONIC_FLDENV: case ZYDIS_MNEMONIC_FRSTOR:
+            return mode == Mode::Segmented16;
+        default: return false;
+    }
+}
+
+uint64_t target(Random& random, uint64_t size, bool edges) {
     const uint64_t straddle = size > 1 ? random.below(size) : 0;
-    switch (random.below(24)) {
+    switch (edges ? random.below(24) : 23) {
         case 0: return kWindow + kPage - straddle;
         case 1: return kWindow + kWindowWritable - straddle;
         case 2: return kWindow + kWindowSize - straddle;
@@ -68,7 +79,7 @@ uint64_t operand_size(const ZydisDecodedOperand& o) {
 uint64_t branch_target(const Case& test, ZydisMnemonic mnemonic, Random& random) {
     if (test.mode == Mode::Segmented16) {
         for (;;) {
-            const uint64_t to = random.one_in(12) ? random.below(0x10000) : random.below(kPage);
+            const uint64_t to = mnemonic != ZYDIS_MNEMONIC_CALL && random.one_in(12) ? random.below(0x10000) : random.below(kPage);
             if (to + kCode < test.at || to + kCode > test.at + 48) return to;
         }
     }
@@ -98,7 +109,7 @@ bool Generator::place(Case* test, Decoded* d, const ZydisDecodedOperand& operand
     const auto& m = operand.mem;
     const unsigned bits = address_bits(mode_, d->insn.address_width, operand);
     if (bits == 16 && mode_ == Mode::Flat32) return true;   // the lowest 64 KiB, which nobody has
-    uint64_t goal = target(random, operand_size(operand)) - segment_base(mode_, m.segment);
+    uint64_t goal = target(random, operand_size(operand), !keeps_off_edges(mode_, d->insn.mnemonic)) - segment_base(mode_, m.segment);
     if (bits == 64 && random.one_in(100)) goal = random.next() >> 2 | 1ull << 61;
     const uint64_t disp = m.disp.has_displacement ? static_cast<uint64_t>(m.disp.value) : 0;
     const bool rip = m.base == ZYDIS_REGISTER_RIP || m.base == ZYDIS_REGISTER_EIP;
@@ -127,7 +138,9 @@ void Generator::tune(Case* test, const Decoded& d, Random& random) const {
     auto& gpr = test->in.gpr;
     const auto& op = d.operands;
     const bool counted = d.insn.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE);
-    if (counted && !random.one_in(16)) set_low(&gpr[1], random.below(40), d.insn.address_width);
+    // A count of 0 checks no I/O rights by the manual, but does on some processors.
+    const bool io = d.insn.meta.category == ZYDIS_CATEGORY_IOSTRINGOP;
+    if (counted && (io || !random.one_in(16))) set_low(&gpr[1], io + random.below(40), d.insn.address_width);
     if (is_bit_test(d.insn.mnemonic) && op[0].type == ZYDIS_OPERAND_TYPE_MEMORY && op[1].type == ZYDIS_OPERAND_TYPE_REGISTER)
         set_low(&gpr[gpr_index(op[1].reg.value)], random.below(6000) - 3000, d.insn.operand_width);
     const bool divides = d.insn.mnemonic == ZYDIS_MNEMONIC_DIV || d.insn.mnemonic == ZYDIS_MNEMONIC_IDIV;
@@ -136,8 +149,13 @@ void Generator::tune(Case* test, const Decoded& d, Random& random) const {
         if (d.insn.operand_width == 8) set_low(&gpr[0], high << 8 | random.below(256), 16);
         else set_low(&gpr[2], high, d.insn.operand_width);
     }
-    // SDM vol. 2: whether these raise #AC for 16 misaligned bytes is the implementation's.
+    // SDM vol. 2: whether these raise #AC for 16 misaligned bytes is the implementation's; so is which part of a long operand
+    // is looked at first.
     switch (d.insn.mnemonic) {
+        case ZYDIS_MNEMONIC_MOVUPS: case ZYDIS_MNEMONIC_MOVUPD: case ZYDIS_MNEMONIC_MOVDQU: case ZYDIS_MNEMONIC_FLDENV:
+        case ZYDIS_MNEMONIC_FNSTENV: case ZYDIS_MNEMONIC_FNSAVE: case ZYDIS_MNEMONIC_FRSTOR: case ZYDIS_MNEMONIC_LDS:
+        case ZYDIS_MNEMONIC_LES: case ZYDIS_MNEMONIC_LFS: case ZYDIS_MNEMONIC_LGS: case ZYDIS_MNEMONIC_LSS: case ZYDIS_MNEMONIC_BOUND:
+        case ZYDIS_MNEMONIC_FXSAVE: case ZYDIS_MNEMONIC_FXSAVE64: case ZYDIS_MNEMONIC_FXRSTOR: case ZYDIS_MNEMONIC_FXRSTOR64:
         case ZYDIS_MNEMONIC_LDDQU: case ZYDIS_MNEMONIC_PCMPISTRI: case ZYDIS_MNEMONIC_PCMPISTRM: case ZYDIS_MNEMONIC_PCMPESTRI:
         case ZYDIS_MNEMONIC_PCMPESTRM: case ZYDIS_MNEMONIC_MASKMOVDQU: case ZYDIS_MNEMONIC_MASKMOVQ:
             test->in.rflags &= ~0x40000ull;
