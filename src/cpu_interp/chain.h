@@ -6,10 +6,10 @@
 
 namespace yado::cpu_interp {
 
-#if defined(YADO_SANITIZED) || !defined(__OPTIMIZE__)
-inline constexpr bool kChain = false;  // without tail calls a chain would be an endless recursion
-#else
+#ifdef YADO_CHAIN_BLOCKS
 inline constexpr bool kChain = true;
+#else
+inline constexpr bool kChain = false;  // without tail calls a chain would be an endless recursion (CMakeLists.txt)
 #endif
 
 inline unsigned jump_slot(uint64_t rip) { return (rip ^ rip >> 12) & (kJumpCacheSize - 1); }

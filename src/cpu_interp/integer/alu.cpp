@@ -57,13 +57,15 @@ void acc_imm(Core& c, const Insn* i) {
 }
 template <typename Op, typename T, bool Mem, bool Lock>
 void unary(Core& c, const Insn* i) {
-    uint16_t flags = c.aflags;
-    const uint16_t before = flags;
-    modify<T, Mem, Lock>(c, i, [&flags, before](T a) {
-        flags = before;
-        return Op::run(a, flags);
-    });
-    c.aflags = flags;
+    {  // the scope ends the locals' lives before the tail call
+        uint16_t flags = c.aflags;
+        const uint16_t before = flags;
+        modify<T, Mem, Lock>(c, i, [&flags, before](T a) {
+            flags = before;
+            return Op::run(a, flags);
+        });
+        c.aflags = flags;
+    }
     return next(c, i);
 }
 
@@ -124,7 +126,7 @@ Handler pick_row(const Insn& i, unsigned row, Form form) {
 }
 
 template <typename T, bool Mem, bool Lock>
-void xadd(Core& c, const Insn* i) {
+[[gnu::always_inline]] inline void do_xadd(Core& c, const Insn* i) {
     const T b = read_register<T>(c, i, i->reg);
     uint16_t flags = 0;
     T old{};
@@ -140,12 +142,16 @@ void xadd(Core& c, const Insn* i) {
         write_register<T>(c, i, i->reg, old);
         write_register<T>(c, i, i->rm, sum);
     }
+}
+template <typename T, bool Mem, bool Lock>
+void xadd(Core& c, const Insn* i) {
+    do_xadd<T, Mem, Lock>(c, i);
     return next(c, i);
 }
 
 /// Memory is always written: with its old value if the comparison fails.
 template <typename T, bool Lock>
-void cmpxchg_mem(Core& c, const Insn* i) {
+[[gnu::always_inline]] inline void do_cmpxchg_mem(Core& c, const Insn* i) {
     const T expected = read_low<T>(c, cpu::RAX), desired = read_register<T>(c, i, i->reg);
     T old{};
     modify<T, true, Lock>(c, i, [&old, expected, desired](T a) {
@@ -154,6 +160,10 @@ void cmpxchg_mem(Core& c, const Insn* i) {
     });
     op::Cmp::run(expected, old, c.aflags);
     if (old != expected) write_low<T>(c, cpu::RAX, old);
+}
+template <typename T, bool Lock>
+void cmpxchg_mem(Core& c, const Insn* i) {
+    do_cmpxchg_mem<T, Lock>(c, i);
     return next(c, i);
 }
 template <typename T>
@@ -190,7 +200,7 @@ bool compare_exchange(Pair<uint64_t>* p, Pair<uint64_t>& expected, const Pair<ui
 
 /// CMPXCHG8B, CMPXCHG16B. Done atomically whether LOCKed or not.
 template <typename T>
-void cmpxchg_pair(Core& c, const Insn* i) {
+[[gnu::always_inline]] inline void do_cmpxchg_pair(Core& c, const Insn* i) {
     using P = Pair<T>;
     const uint64_t linear = c.address(i, sizeof(P), Acc::Write);
     if (sizeof(P) == 16 && linear % 16) c.raise(i, Vec::GP, 0);
@@ -213,6 +223,10 @@ void cmpxchg_pair(Core& c, const Insn* i) {
         write_low<T>(c, cpu::RAX, expected.low);
         write_low<T>(c, cpu::RDX, expected.high);
     }
+}
+template <typename T>
+void cmpxchg_pair(Core& c, const Insn* i) {
+    do_cmpxchg_pair<T>(c, i);
     return next(c, i);
 }
 
@@ -260,7 +274,7 @@ Handler pick_two_byte(const Insn& i) {
             return i.lock ? xadd<T, true, true> : xadd<T, true, false>;
         });
     case 0xc7:
-        if (group_of(i) != 1 || !i.mem || i.mandatory == Mandatory::PF3) return nullptr;
+        if (group_of(i) != 1 || !i.mem) return nullptr;
         return i.rex_w ? cmpxchg_pair<uint64_t> : cmpxchg_pair<uint32_t>;
     default: return nullptr;
     }

@@ -84,7 +84,7 @@ void xchg_reg(Core& c, const Insn* i) {
 }
 /// Locked whether it says so or not.
 template <typename T>
-void xchg_mem(Core& c, const Insn* i) {
+[[gnu::always_inline]] inline void do_xchg_mem(Core& c, const Insn* i) {
     const T b = read_register<T>(c, i, i->reg);
     const uint64_t linear = c.address(i, sizeof(T), Acc::Write);
     T old{};
@@ -97,6 +97,10 @@ void xchg_mem(Core& c, const Insn* i) {
         });
     }
     write_register<T>(c, i, i->reg, old);
+}
+template <typename T>
+void xchg_mem(Core& c, const Insn* i) {
+    do_xchg_mem<T>(c, i);
     return next(c, i);
 }
 /// 90+r: with the accumulator.

@@ -19,9 +19,11 @@ uint8_t count_of(const Core& c, const Insn* i) {
 template <typename Op, Count From, typename T, bool Mem>
 void shift(Core& c, const Insn* i) {
     const uint8_t count = count_of<From>(c, i);
-    uint16_t flags = c.aflags;
-    modify_rm<T, Mem>(c, i, [&flags, count](T a) { return Op::run(a, count, flags); });
-    c.aflags = flags;
+    {  // the scope ends the locals' lives before the tail call
+        uint16_t flags = c.aflags;
+        modify_rm<T, Mem>(c, i, [&flags, count](T a) { return Op::run(a, count, flags); });
+        c.aflags = flags;
+    }
     return next(c, i);
 }
 
@@ -30,9 +32,11 @@ template <typename Op, Count From, typename T, bool Mem>
 void double_shift(Core& c, const Insn* i) {
     const uint8_t count = count_of<From>(c, i);
     const T b = read_register<T>(c, i, i->reg);
-    uint16_t flags = c.aflags;
-    modify_rm<T, Mem>(c, i, [&flags, b, count](T a) { return Op::run(a, b, count, flags); });
-    c.aflags = flags;
+    {
+        uint16_t flags = c.aflags;
+        modify_rm<T, Mem>(c, i, [&flags, b, count](T a) { return Op::run(a, b, count, flags); });
+        c.aflags = flags;
+    }
     return next(c, i);
 }
 

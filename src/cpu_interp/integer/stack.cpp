@@ -186,16 +186,6 @@ void enter_frame(Core& c, const Insn* i) {
     return next(c, i);
 }
 
-void leave64(Core& c, const Insn* i) {
-    const uint64_t rbp = c.gpr[cpu::RBP];
-    const TlbEntry& e = c.tlb.entry[static_cast<int>(c.mmu)][rbp >> 12 & (kTlbSize - 1)];
-    uint64_t v;
-    if ((rbp ^ e.read) < 4096 - 7) [[likely]] std::memcpy(&v, reinterpret_cast<const void*>(rbp + e.addend), 8);
-    else v = c.load_cold<uint64_t>(i, rbp);
-    c.gpr[cpu::RSP] = rbp + 8;
-    c.gpr[cpu::RBP] = v;
-    return next(c, i);
-}
 void do_leave(Core& c, const Insn* i) {
     StackGuard guard(c);
     set_stack_pointer(c, c.gpr[cpu::RBP]);
@@ -208,6 +198,16 @@ void leave(Core& c, const Insn* i) {
     return next(c, i);
 }
 
+void leave64(Core& c, const Insn* i) {
+    const uint64_t rbp = c.gpr[cpu::RBP];
+    const TlbEntry& e = c.tlb.entry[static_cast<int>(c.mmu)][rbp >> 12 & (kTlbSize - 1)];
+    if ((rbp ^ e.read) >= 4096 - 7) [[unlikely]] return leave(c, i);
+    uint64_t v;
+    std::memcpy(&v, reinterpret_cast<const void*>(rbp + e.addend), 8);
+    c.gpr[cpu::RSP] = rbp + 8;
+    c.gpr[cpu::RBP] = v;
+    return next(c, i);
+}
 Handler pick_push_rm(const Insn& i) {
     return with_size(i, [&]<typename T>(T) -> Handler { return i.mem ? push_rm<T, true> : push_rm<T, false>; });
 }

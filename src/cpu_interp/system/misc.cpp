@@ -50,7 +50,8 @@ constexpr uint64_t kHypercallPollIrq = 1;
 
 namespace op {
 
-void cpuid(Core& c, const Insn* i) {
+namespace {
+void do_cpuid(Core& c) {
     cpu::CpuidContext context{.cr4 = c.cr4, .xcr0 = c.xcr0};
     if (c.wiring.apic) c.wiring.apic->msr_read(cpu::msr::IA32_APIC_BASE, &context.apic_base);
     const auto r = cpu::cpuid(c.wiring.model, c.system->cpuid_table, static_cast<uint32_t>(c.gpr[cpu::RAX]),
@@ -59,6 +60,12 @@ void cpuid(Core& c, const Insn* i) {
     c.gpr[cpu::RBX] = r.ebx;
     c.gpr[cpu::RCX] = r.ecx;
     c.gpr[cpu::RDX] = r.edx;
+}
+}  // namespace
+
+/// Apart from its work, which has locals with addresses: next() must be a tail call.
+void cpuid(Core& c, const Insn* i) {
+    do_cpuid(c);
     return next(c, i);
 }
 
