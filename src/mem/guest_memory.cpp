@@ -182,6 +182,8 @@ bool GuestMemory::holds_code(GuestPhysAddr addr) const {
 }
 
 void GuestMemory::note_write(GuestPhysAddr addr, Bytes size) {
+    // The bytes before the flag: an engine marks a page before it reads code from it, so one of the two sees the other.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
     const uint64_t end = addr.value() + size.value();
     for (uint64_t at = addr.value(); at < end;) {
         const uint64_t next = std::min(page_down(at) + kPageSize, end);
