@@ -161,6 +161,13 @@ unsigned natural_alignment(unsigned size) {
     return std::has_single_bit(size) && size <= 8 ? size : 1;
 }
 
+/// SDM vol. 3, 6.15, interrupt 17.
+void check_alignment(Core& c, const Insn* i, uint64_t linear, unsigned size, Mmu rights) {
+    if (!c.system->alignment_check || rights != Mmu::User || !(linear & (natural_alignment(size) - 1))) [[likely]] return;
+    if (long_mode(c)) require_canonical(c, i, linear, size);
+    c.raise(i, Vec::AC, 0);
+}
+
 /// Translates the one or two pages of an access; returns how many.
 unsigned split(Core& c, const Insn* i, uint64_t linear, unsigned size, Acc acc, Mmu rights, Piece* pieces) {
     const bool long_linear = long_mode(c);
@@ -183,10 +190,7 @@ void access(Core& c, const Insn* i, uint64_t linear, void* data, unsigned size, 
         void* host = reinterpret_cast<void*>(linear + hit.addend);
         return acc == Acc::Write ? copy_bytes(host, data, size) : copy_bytes(data, host, size);
     }
-    if (c.system->alignment_check && rights == Mmu::User && linear & (natural_alignment(size) - 1)) {
-        if (long_mode(c)) require_canonical(c, i, linear, size);
-        c.raise(i, Vec::AC, 0);  // SDM vol. 3, 6.15, interrupt 17
-    }
+    check_alignment(c, i, linear, size, rights);
     Piece pieces[2];
     const unsigned count = split(c, i, linear, size, acc, rights, pieces);
     if (acc == Acc::Write)
@@ -220,6 +224,7 @@ void* Core::rmw_pointer_slow(const Insn* i, uint64_t linear, unsigned size) {
 }
 
 void Core::probe_write(const Insn* i, uint64_t linear, unsigned size) {
+    check_alignment(*this, i, linear, size, mmu);
     Piece pieces[2];
     const unsigned count = split(*this, i, linear, size, Acc::Write, mmu, pieces);
     for (unsigned n = 0; n < count; ++n)  // the store to come must not be the first to throw RetryAlone

@@ -155,9 +155,10 @@ void maskmovq(Core& c, const Insn* i) {
     return next(c, i);
 }
 
-/// EMMS marks all registers empty and changes nothing else (SDM vol. 2).
+/// EMMS marks all registers empty; TOP becomes 0 as by any MMX instruction (SDM vol. 3, table 12-1; so does the host).
 void emms(Core& c, const Insn* i) {
     mmx_check(c, i);
+    mmx_transition(*c.fpu);
     c.fpu->ftw = 0;
     return next(c, i);
 }
