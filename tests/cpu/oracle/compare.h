@@ -15,6 +15,7 @@ struct Mask {
     bool fault_offset = false;                             ///< CR2 within its page: which part of a long operand came first
     bool gprs_of_fault = false;                            ///< registers loaded before a fault ended the instruction
     bool x87_of_fault = false;                             ///< the MMX transition of an instruction that then faulted
+    bool staged = false;                                   ///< SIMD flags of stages after the one that faulted
 };
 Mask mask_of(const Form& form);
 

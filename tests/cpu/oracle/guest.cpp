@@ -19,7 +19,8 @@ void must(const Result<T>& result) {
 
 /// Linux's user-visible segments (arch/x86/kernel/cpu/common.c, gdt_page), so that LAR, LSL and loads agree with the host.
 constexpr uint64_t kGdtEntries[16] = {0, 0x00cf9b000000ffff, 0x00af9b000000ffff, 0x00cf93000000ffff, 0x00cffb000000ffff,
-                                      0x00cff3000000ffff, 0x00affb000000ffff, 0, 0x00008b0090000067, 0};
+                                      0x00cff3000000ffff, 0x00affb000000ffff, 0, 0x00008b0090000067, 0,
+                                      0, 0, 0, 0, 0, 0x0040f50000000000};
 
 cpu::Segment segment(uint16_t selector, uint32_t attr) { return {selector, attr, 0xffffffff, 0}; }
 

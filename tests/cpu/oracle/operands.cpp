@@ -43,8 +43,10 @@ bool harmless(Mode mode, uint64_t address, uint64_t size) {
 bool keeps_off_edges(Mode mode, ZydisMnemonic m) {
     switch (m) {
         case ZYDIS_MNEMONIC_MASKMOVDQU: case ZYDIS_MNEMONIC_MASKMOVQ: return true;
-        case ZYDIS_MNEMONIC_POP: return mode == Mode::Flat32;   // of a segment register: 2 or 4 bytes are read
+        case ZYDIS_MNEMONIC_POP: return mode != Mode::Long;   // of a segment register: 2 or 4 bytes are read
+        case ZYDIS_MNEMONIC_FXSAVE: case ZYDIS_MNEMONIC_FXSAVE64: case ZYDIS_MNEMONIC_XSAVE: case ZYDIS_MNEMONIC_XSAVE64: return true;
         case ZYDIS_MNEMONIC_FNSTENV: case ZYDIS_MNEMONIC_FNSAVE: case ZYDIS_MNEMONIC_FLDENV: case ZYDIS_MNEMONIC_FRSTOR:
+        case ZYDIS_MNEMONIC_FSTP: case ZYDIS_MNEMONIC_FBSTP:
             return mode == Mode::Segmented16;
         default: return false;
     }
@@ -108,6 +110,7 @@ std::optional<uint64_t> Generator::effective(const Case& test, const Decoded& d,
 bool Generator::place(Case* test, Decoded* d, const ZydisDecodedOperand& operand, Random& random) const {
     const auto& m = operand.mem;
     const unsigned bits = address_bits(mode_, d->insn.address_width, operand);
+    if (bits == 16 && mode_ == Mode::Flat32 && keeps_off_edges(mode_, d->insn.mnemonic)) return false;
     if (bits == 16 && mode_ == Mode::Flat32) return true;   // the lowest 64 KiB, which nobody has
     uint64_t goal = target(random, operand_size(operand), !keeps_off_edges(mode_, d->insn.mnemonic)) - segment_base(mode_, m.segment);
     if (bits == 64 && random.one_in(100)) goal = random.next() >> 2 | 1ull << 61;
@@ -162,6 +165,9 @@ void Generator::tune(Case* test, const Decoded& d, Random& random) const {
             break;
         default: break;
     }
+    // How much of a pushed or popped segment register is touched differs too.
+    if (d.insn.mnemonic == ZYDIS_MNEMONIC_POP || d.insn.mnemonic == ZYDIS_MNEMONIC_PUSH)
+        if (op[0].type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(op[0].reg.value) == ZYDIS_REGCLASS_SEGMENT) test->in.rflags &= ~0x40000ull;
     const bool loops = d.insn.mnemonic == ZYDIS_MNEMONIC_LOOP || d.insn.mnemonic == ZYDIS_MNEMONIC_LOOPE || d.insn.mnemonic == ZYDIS_MNEMONIC_LOOPNE ||
                        d.insn.mnemonic == ZYDIS_MNEMONIC_JRCXZ || d.insn.mnemonic == ZYDIS_MNEMONIC_JECXZ || d.insn.mnemonic == ZYDIS_MNEMONIC_JCXZ;
     if (loops && random.one_in(2)) gpr[1] = random.below(3);
@@ -200,6 +206,7 @@ bool Generator::place_operands(Case* test, const Decoded& decoded, Random& rando
         if (d.insn.raw.imm[0].size == 32 && static_cast<int64_t>(rel) != static_cast<int32_t>(rel)) return false;
         std::memcpy(test->code.data() + d.insn.raw.imm[0].offset, &rel, d.insn.raw.imm[0].size / 8);
     }
+    if (d.insn.meta.category == ZYDIS_CATEGORY_XSAVE && test->in.gpr[0] & 0xffff'fffc) return false;   // see tune()
     for (unsigned i = 0; i < d.insn.operand_count; ++i) {
         if (!memory(i)) continue;
         const uint64_t size = operand_size(d.operands[i]);
