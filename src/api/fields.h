@@ -23,7 +23,9 @@ inline constexpr std::array<std::string_view, 5> kWords<ConsoleKind>{"stdio", "p
 template <>
 inline constexpr std::array<std::string_view, 2> kWords<NetKind>{"user", "none"};
 template <>
-inline constexpr std::array<std::string_view, 2> kWords<DiskAio>{"io_uring", "threads"};
+inline constexpr std::array<std::string_view, 3> kWords<DiskAio>{"auto", "io_uring", "threads"};
+template <>
+inline constexpr std::array<std::string_view, 2> kWords<ConsoleDevice>{"serial", "virtio"};
 template <>
 inline constexpr std::array<std::string_view, 2> kWords<Transport>{"tcp", "udp"};
 template <>
@@ -50,7 +52,6 @@ void fields(V& v, T& d) {
     v("snapshot", d.snapshot, "writes are thrown away at the end");
     v("serial", d.serial, "serial number that the guest sees, at most 20 characters");
     v("aio", d.aio, "how the host does the I/O");
-    v("direct", d.direct, "bypass the host's page cache");
 }
 
 template <typename V, typename T>
@@ -59,7 +60,7 @@ void fields(V& v, T& n) {
     v("id", n.id, "name of the device");
     v("kind", n.kind, "user: NAT without privileges; none: no network interface");
     v("mac", n.mac, "Ethernet address, 52:54:00:...");
-    v("forward", n.forward, "host port to guest port: [tcp:|udp:][ADDR:]PORT-[ADDR:]PORT");
+    v("forward", n.forward, "host port to guest port: [tcp:|udp:][ADDR:]HOSTPORT:GUESTPORT");
     v("hostname", n.hostname, "host name that DHCP hands out");
     v("dns", n.dns, "IPv4 address of the name server");
     v("restrict", n.restricted, "only forwarded ports pass");
@@ -80,6 +81,7 @@ void fields(V& v, T& g) {
     v("disk", g.disk, "disks");
     v("net", g.net, "network interfaces");
     v("console", g.console, "stdio, pty, none, file=PATH or socket=PATH");
+    v("console_device", g.console_device, "what carries the console: the serial port, or virtio-console (hvc0)");
     v("debug_exit", g.debug_exit, "isa-debug-exit at port 0xf4");
     v("no_reboot", g.no_reboot, "the first reset ends the guest");
     v("rng", g.rng, "virtio-rng device");

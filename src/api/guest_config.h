@@ -20,7 +20,7 @@ namespace yado::api {
 enum class EngineChoice : uint8_t { Auto, Kvm, Bt };
 enum class ConsoleKind : uint8_t { Stdio, Pty, None, File, Socket };
 enum class NetKind : uint8_t { User, None };  ///< None: no NIC, and no default one either
-enum class DiskAio : uint8_t { IoUring, Threads };
+enum class DiskAio : uint8_t { Auto, IoUring, Threads };
 enum class Transport : uint8_t { Tcp, Udp };
 
 /// An Ethernet address. Text form: "52:54:00:12:34:56".
@@ -31,13 +31,12 @@ struct MacAddress {
 Result<MacAddress> parse_mac(std::string_view text);
 std::string to_string(const MacAddress& mac);
 
-/// A host port that leads to a guest port. Text form: "[tcp:|udp:][HOSTADDR:]HOSTPORT-[GUESTADDR:]GUESTPORT"; addresses
-/// are IPv4, an empty host address is 127.0.0.1, an empty guest address is the one that DHCP gives.
+/// A host port that leads to a guest port. Text form: "[tcp:|udp:][HOSTADDR:]HOSTPORT:GUESTPORT", "tcp:127.0.0.1:2222:22"; the
+/// address is IPv4, absent or empty it is 127.0.0.1.
 struct Forward {
     Transport transport = Transport::Tcp;
     std::string host_address = "127.0.0.1";
     uint16_t host_port = 0;
-    std::string guest_address;
     uint16_t guest_port = 0;
     friend bool operator==(const Forward&, const Forward&) = default;
 };
@@ -51,8 +50,7 @@ struct DiskConfig {
     bool readonly = false;
     bool snapshot = false;      ///< writes are thrown away at the end
     std::string serial;         ///< at most 20 bytes of ASCII (virtio 1.2, 5.2.6.1)
-    DiskAio aio = DiskAio::IoUring;
-    bool direct = false;        ///< O_DIRECT
+    DiskAio aio = DiskAio::Auto;
     friend bool operator==(const DiskConfig&, const DiskConfig&) = default;
 };
 
@@ -79,6 +77,9 @@ std::string to_string(const ConsoleConfig& console);
 inline constexpr uint32_t kMaxVcpus = 254;  ///< xAPIC ids 0 to 253; 255 is broadcast, 254 stays free
 inline constexpr size_t kMaxDevices = 24;   ///< disks and nets: one PCI slot each on bus 0
 
+/// Which device carries the console: the first serial port, or virtio-console (the guest's hvc0).
+enum class ConsoleDevice : uint8_t { Serial, Virtio };
+
 struct GuestConfig {
     std::string name;           ///< [a-z0-9][a-z0-9_.-]{0,62}; made up when empty
     EngineChoice engine = EngineChoice::Auto;
@@ -92,6 +93,7 @@ struct GuestConfig {
     std::vector<DiskConfig> disk;
     std::vector<NetConfig> net;
     ConsoleConfig console;
+    ConsoleDevice console_device = ConsoleDevice::Serial;  ///< key "console_device"
     bool debug_exit = false;    ///< isa-debug-exit at port 0xf4
     bool no_reboot = false;     ///< the first reset ends the guest
     bool rng = true;

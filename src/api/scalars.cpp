@@ -83,17 +83,16 @@ Result<Forward> parse_forward(std::string_view text) {
     std::string_view rest = text;
     if (rest.starts_with("udp:")) forward.transport = Transport::Udp;
     if (rest.starts_with("udp:") || rest.starts_with("tcp:")) rest.remove_prefix(4);
-    const size_t dash = rest.find('-');
-    if (dash == rest.npos || !parse_end(rest.substr(0, dash), forward.host_address, forward.host_port) ||
-        !parse_end(rest.substr(dash + 1), forward.guest_address, forward.guest_port))
-        return fail(ErrorKind::Usage, "\"{}\" is no forward; write [tcp:|udp:][ADDR:]PORT-[ADDR:]PORT, such as tcp:8080-80", text);
+    const size_t last = rest.rfind(':');
+    if (last == rest.npos || !parse_end(rest.substr(0, last), forward.host_address, forward.host_port) ||
+        !parse_whole(rest.substr(last + 1), forward.guest_port) || forward.guest_port == 0)
+        return fail(ErrorKind::Usage, "\"{}\" is no forward; write [tcp:|udp:][ADDR:]HOSTPORT:GUESTPORT, such as tcp:127.0.0.1:2222:22", text);
     if (forward.host_address.empty()) forward.host_address = "127.0.0.1";
     return forward;
 }
 
 std::string to_string(const Forward& f) {
-    return fmt::format("{}:{}:{}-{}{}{}", f.transport == Transport::Tcp ? "tcp" : "udp", f.host_address, f.host_port, f.guest_address,
-                       f.guest_address.empty() ? "" : ":", f.guest_port);
+    return fmt::format("{}:{}:{}:{}", f.transport == Transport::Tcp ? "tcp" : "udp", f.host_address, f.host_port, f.guest_port);
 }
 
 Result<ConsoleConfig> parse_console(std::string_view text) {

@@ -109,9 +109,10 @@ class CommandLine {
         field(sub, "kernel", "FILE", "bzImage, PVH or multiboot ELF");
         field(sub, "initrd", "FILE", "initial RAM disk");
         field(sub, "append", "TEXT", "kernel command line; added to an image's");
-        field(sub, "disk", "KEY=VALUE,...", "a disk: path, format, readonly, snapshot, serial, aio, direct, id; may be repeated");
+        field(sub, "disk", "KEY=VALUE,...", "a disk: path, format, readonly, snapshot, serial, aio, id; may be repeated");
         field(sub, "net", "KEY=VALUE,...", "a network interface: user or none; mac, forward, hostname, dns, restrict, id; may be repeated");
         field(sub, "console", "stdio|pty|none|file=PATH|socket=PATH", "where the serial console is (default stdio)");
+        field(sub, "console_device", "serial|virtio", "what carries the console: the serial port (default), or virtio-console (hvc0)");
         field(sub, "rng", "on|off", "random number device (default on)");
         field(sub, "balloon", "on|off", "memory balloon device (default on)");
         field_flag(sub, "--debug-exit", "debug_exit", "isa-debug-exit at port 0xf4");

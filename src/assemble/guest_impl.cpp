@@ -25,7 +25,7 @@ Result<> GuestImpl::assemble() {
     loaded_ = YADO_TRY(load_kernel(config_, layout_, tables_.rsdp, memory_));
     YADO_TRY(engine_.engine->map_memory(memory_));
     YADO_TRY(make_chipset());
-    plugged_ = YADO_TRY(Plugged::create({config_, *chipset_, *engine_.engine, io_.executor(), events_}));
+    plugged_ = YADO_TRY(Plugged::create({config_, *chipset_, *engine_.engine, io_.executor(), console_}));
     chipset_->list(inventory_);
     plugged_->list(inventory_);
     YADO_TRY(make_processors());
@@ -64,6 +64,7 @@ Result<> GuestImpl::make_chipset() {
                                          .serial = feed_,
                                          .serial_room = [this] { feed_.wake(); },
                                          .debug_exit = config_.debug_exit}));
+    if (config_.console_device == api::ConsoleDevice::Virtio) return {};  // plugged_ takes the input; output of both is shown
     feed_.connect(&chipset_->serial());
     console_.set_input_ready([this] { feed_.wake(); });
     return {};

@@ -7,6 +7,7 @@
 #include "storage/disk.h"
 #include "virtio/balloon/balloon.h"
 #include "virtio/blk/blk.h"
+#include "virtio/console/console.h"
 #include "virtio/net/net.h"
 #include "virtio/rng/rng.h"
 
@@ -47,6 +48,41 @@ Result<net::UserConfig> user_config(const api::NetConfig& config) {
 }
 
 }  // namespace
+
+/// virtio-console on the console hub. Input moves on the executor, as fast as the device takes it.
+class Plugged::HubBackend final : public virtio::ConsoleBackend {
+  public:
+    HubBackend(api::ConsoleHub& hub, io::Executor& executor) : hub_(hub), executor_(executor) {}
+    ~HubBackend() override {
+        hub_.set_input_ready(nullptr);
+        hub_.set_resized(nullptr);
+    }
+    void connect(virtio::Console& device) {
+        device_ = &device;
+        hub_.set_input_ready([this] { executor_.post([this] { room(); }); });
+        hub_.set_resized([&device](uint16_t columns, uint16_t rows) { device.resize({columns, rows}); });
+    }
+    /// Executor's thread: the device is about to go.
+    void disconnect() { device_ = nullptr; }
+
+    void output(std::span<const std::byte> bytes) override { hub_.output(bytes); }
+    void room() override {
+        std::byte chunk[256];
+        while (device_) {
+            if (waiting_.empty()) waiting_.assign(chunk, chunk + hub_.take_input(chunk));
+            if (waiting_.empty()) return;
+            const size_t taken = device_->input(waiting_);
+            waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<long>(taken));
+            if (taken == 0) return;
+        }
+    }
+
+  private:
+    api::ConsoleHub& hub_;
+    io::Executor& executor_;
+    virtio::Console* device_ = nullptr;
+    std::vector<std::byte> waiting_;
+};
 
 Plugged::Plugged(const Wiring& wiring) : wiring_(wiring), doorbells_(wiring.engine) {}
 
@@ -94,6 +130,12 @@ Result<> Plugged::plug_net(const api::NetConfig& config) {
 }
 
 Result<> Plugged::plug_standard() {
+    if (wiring_.config.console_device == api::ConsoleDevice::Virtio) {
+        hub_ = std::make_unique<HubBackend>(wiring_.console, wiring_.executor);
+        auto console = std::make_unique<virtio::Console>("console0", *hub_);
+        hub_->connect(*console);
+        YADO_TRY(plug(std::move(console)));
+    }
     if (wiring_.config.rng) YADO_TRY(plug(std::make_unique<virtio::Rng>("rng0")));
     if (wiring_.config.balloon) YADO_TRY(plug(std::make_unique<virtio::Balloon>("balloon0", wiring_.chipset.ram())));
     return {};
@@ -128,7 +170,9 @@ void Plugged::count_now(api::Counters& counters) const {
 }
 
 Result<> Plugged::close() {
+    if (hub_) (void)run_on(wiring_.executor, [this] { return do_now([this] { hub_->disconnect(); }); });
     functions_.clear();
+    hub_.reset();
     if (!nics_.empty()) (void)run_on(wiring_.executor, [this] { return do_now([this] { nics_.clear(); }); });
     Result<> first;
     for (Disk& disk : disks_) {

@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "api/event_log.h"
+#include "api/console_hub.h"
 #include "api/guest_config.h"
 #include "assemble/chipset.h"
 #include "block/disk_image.h"
@@ -13,6 +13,7 @@
 
 namespace yado::virtio {
 class Blk;
+class Console;
 class Net;
 }
 
@@ -25,7 +26,7 @@ class Plugged {
         Chipset& chipset;
         cpu::Engine& engine;
         io::Executor& executor;
-        api::EventLog& events;
+        api::ConsoleHub& console;
     };
     /// Opens and locks every disk, sets up every back end. Errors name the device: "disk0: ...".
     static Result<std::unique_ptr<Plugged>> create(const Wiring& wiring);
@@ -69,6 +70,9 @@ class Plugged {
 
     Wiring wiring_;
     EngineDoorbells doorbells_;
+    class HubBackend;
+
+    std::unique_ptr<HubBackend> hub_;
     std::vector<Disk> disks_;
     std::vector<Nic> nics_;
     std::vector<std::unique_ptr<virtio::VirtioPci>> functions_;

@@ -25,8 +25,6 @@ struct Forward {
     uint16_t host_port = 0;     ///< not 0
     uint16_t guest_port = 0;    ///< not 0
 };
-/// "tcp:127.0.0.1:2222:22", "udp::5353:53" (no address: 127.0.0.1). Errors: Usage.
-Result<Forward> parse_forward(std::string_view text);
 
 struct UserConfig {
     std::vector<Forward> forwards;

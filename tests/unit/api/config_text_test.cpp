@@ -46,11 +46,11 @@ TEST(FlatText, ASwitchThatIsNeitherOnNorOffIsRefused) {
 }
 
 TEST(FlatText, ARepeatedKeyOfAListAppends) {
-    const auto net = parse_net("user,forward=tcp:8080-80,forward=udp:0.0.0.0:53-10.0.2.15:5353");
+    const auto net = parse_net("user,forward=tcp:8080:80,forward=udp:0.0.0.0:53:5353");
     ASSERT_TRUE(net) << net.error().message();
     ASSERT_EQ(net->forward.size(), 2u);
-    EXPECT_EQ(net->forward[0], (Forward{Transport::Tcp, "127.0.0.1", 8080, "", 80}));
-    EXPECT_EQ(net->forward[1], (Forward{Transport::Udp, "0.0.0.0", 53, "10.0.2.15", 5353}));
+    EXPECT_EQ(net->forward[0], (Forward{Transport::Tcp, "127.0.0.1", 8080, 80}));
+    EXPECT_EQ(net->forward[1], (Forward{Transport::Udp, "0.0.0.0", 53, 5353}));
 }
 
 TEST(FlatText, ARepeatedKeyOfAScalarIsRefused) { EXPECT_FALSE(parse_disk("path=a,path=b")); }
@@ -76,7 +76,7 @@ path = "root,1.img"
 snapshot = true
 [[net]]
 kind = "user"
-forward = ["tcp:8080-80"]
+forward = ["tcp:8080:80"]
 )", "guest.toml");
     ASSERT_TRUE(config) << config.error().message();
     EXPECT_EQ(config->memory, 1_GiB);
@@ -105,8 +105,8 @@ TEST(ConfigJson, ARoundTripLosesNothing) {
     GuestConfig config;
     config.name = "a";
     config.memory = 3_MiB;
-    config.disk.push_back(*parse_disk("p,,q,id=d,serial=x,direct=on"));
-    config.net.push_back(*parse_net("user,mac=52:54:00:00:00:01,forward=tcp:1-2,dns=1.1.1.1,restrict=on"));
+    config.disk.push_back(*parse_disk("p,,q,id=d,serial=x,aio=threads"));
+    config.net.push_back(*parse_net("user,mac=52:54:00:00:00:01,forward=tcp:1:2,dns=1.1.1.1,restrict=on"));
     config.net.push_back(*parse_net("none"));
     config.console = *parse_console("socket=/tmp/s");
     const auto back = guest_config_from_json(to_json(config));

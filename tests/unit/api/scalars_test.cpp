@@ -34,12 +34,12 @@ TEST(Mac, GroupAddressesAndMalformedTextAreRefused) {
 }
 
 TEST(ForwardText, MalformedTextIsRefused) {
-    for (const char* text : {"", "80", "80-", "-80", "0-80", "80-0", "65536-80", "tcp:x:80-80", "tcp:1.2.3:80-80", "icmp:1-1", "80-80-80"})
+    for (const char* text : {"", "80", "80:", ":80", "0:80", "80:0", "65536:80", "tcp:x:80:80", "tcp:1.2.3:80:80", "icmp:1:1", "tcp::1:2:3", "80:80:80"})
         EXPECT_FALSE(parse_forward(text)) << text;
 }
 
 TEST(ForwardText, TextAndBackAreTheSame) {
-    for (const char* text : {"tcp:127.0.0.1:8080-80", "udp:0.0.0.0:53-10.0.2.15:53"}) EXPECT_EQ(to_string(*parse_forward(text)), text);
+    for (const char* text : {"tcp:127.0.0.1:8080:80", "udp:0.0.0.0:53:5353"}) EXPECT_EQ(to_string(*parse_forward(text)), text);
 }
 
 TEST(ConsoleText, FileAndSocketNeedAPath) {
