@@ -242,13 +242,13 @@ TEST(Smp, LockedIncrementsOfTwoProcessorsAllCount) {
 }
 
 TEST(Smp, LockedIncrementsAcrossPagesAllCount) {
-    GUEST_CODE(code, 64, "mov $3000, %ecx; 1: lock incl (%rbx); dec %ecx; jnz 1b; hlt");
+    GUEST_CODE(code, 64, "mov $20000, %ecx; 1: lock incl (%rbx); dec %ecx; jnz 1b; hlt");
     Guest g;
     g.load(kCode, code);
     auto s = Guest::long_mode();
     s.gpr[cpu::RBX] = kData + 4094;
     run_both(g, s, s);
-    EXPECT_EQ(g.read<uint32_t>(kData + 4094), 6000u);
+    EXPECT_EQ(g.read<uint32_t>(kData + 4094), 40000u);
 }
 
 TEST(Smp, AnotherProcessorsPatchIsSeen) {
@@ -272,7 +272,8 @@ TEST(Smp, AnotherProcessorsPatchIsSeen) {
 
 TEST(Smp, ProcessorsThatRewriteEachOthersCodeComeToAnEnd) {
     // Each writes the immediate of a function on the other's page, calls its own and checks nothing but progress.
-    GUEST_CODE(code, 64, "mov $3000, %ecx; 1: mov %cl, 1(%rbx); call *%rdx; dec %ecx; jnz 1b; hlt");
+    GUEST_CODE(code, 64, "lock incl (%rdi); 2: pause; cmpl $2, (%rdi); jne 2b;"
+               "mov $30000, %ecx; 1: mov %cl, 1(%rbx); call *%rdx; dec %ecx; jnz 1b; hlt");
     GUEST_CODE(function, 64, "mov $1, %eax; ret");
     Guest g;
     g.load(kCode, code);
@@ -282,6 +283,7 @@ TEST(Smp, ProcessorsThatRewriteEachOthersCodeComeToAnEnd) {
     a.gpr[cpu::RBX] = b.gpr[cpu::RDX] = kCode + 0x2000;
     b.gpr[cpu::RBX] = a.gpr[cpu::RDX] = kCode + 0x3000;
     b.gpr[cpu::RSP] = kStack - 0x1000;
+    a.gpr[cpu::RDI] = b.gpr[cpu::RDI] = kData;
     run_both(g, a, b);
 }
 
