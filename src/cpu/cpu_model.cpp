@@ -96,8 +96,13 @@ void add_topology(Table& t, const CpuModel& m, uint32_t index) {
 void add_structured(Table& t, const CpuModel& m) {
     CpuidResult r = feature_leaf(m, 7);
     r.ebx |= 1u << 1;                                        // TSC_ADJUST
-    if (!is_amd(m)) r.edx |= 1u << 26 | 1u << 29;            // SPEC_CTRL and PRED_CMD, ARCH_CAPABILITIES
+    if (is_amd(m)) return add_sub(t, 7, 0, r);
+    r.eax = 2;                                               // the highest subleaf
+    r.edx |= 1u << 26 | 1u << 29;                            // SPEC_CTRL and PRED_CMD, ARCH_CAPABILITIES
     add_sub(t, 7, 0, r);
+    // BHI_CTRL: a kernel that does not ask for BHI_NO (Linux 6.1) sets one bit of SPEC_CTRL instead of running a loop at
+    // each entry. MCDT_NO.
+    add_sub(t, 7, 2, {0, 0, 0, 1u << 4 | 1u << 5});
 }
 
 /// Leaf 0DH (SDM vol. 1, 13.2). EBX of subleaf 0 is finished by cpuid().

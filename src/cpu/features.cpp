@@ -72,7 +72,9 @@ constexpr FeatureSet kRequired3 = kRequired2 | feature_set({AVX, AVX2, BMI1, BMI
 // copy with STAC and CLAC, which a software engine pays for; "host" shows it.
 constexpr FeatureSet kSystem = feature_set(
     {FSGSBASE, SMEP, UMIP, ERMS, FSRM, INVPCID, PCID, X2APIC, TSC_DEADLINE, PDPE1GB, RDTSCP, PREFETCHW, CLFLUSHOPT});
-constexpr FeatureSet kOptional2 = kSystem | feature_set({RDRAND, XSAVE});
+// XSAVE comes with AVX: alone it saves nothing that FXSAVE does not, and processors that have only it are unknown to
+// software (QEMU's emulation fails on its XRSTOR).
+constexpr FeatureSet kOptional2 = kSystem | feature_set({RDRAND});
 constexpr FeatureSet kOptional3 = kOptional2 | feature_set({AESNI, PCLMULQDQ, RDSEED, ADX});
 
 struct Level {
@@ -119,7 +121,8 @@ Result<CpuModel> make_model(std::string_view name, FeatureSet engine_features, u
                         .identity = identity,
                         .features = drop_orphans((level.required | level.optional) & engine_features & known),
                         .vcpu_count = vcpu_count,
-                        .tsc_hz = tsc_hz};
+                        .tsc_hz = tsc_hz,
+                        .physical_address_bits = identity.physical_address_bits};
     }
     return fail(ErrorKind::Usage, "no CPU model {}: choose x86-64-v1, x86-64-v2, x86-64-v3 or host", name);
 }

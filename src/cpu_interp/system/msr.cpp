@@ -165,14 +165,14 @@ constexpr Row kRows[] = {
     {0x17, 0x17, zero, nullptr, intel},                                     // IA32_PLATFORM_ID
     {0x3a, 0x3a, locked, nullptr, intel},                                   // IA32_FEATURE_CONTROL: locked, no VMX
     {0x3b, 0x3b, get<&S::tsc_adjust>, set_tsc_adjust, nullptr, false},      // saved by hand: writing it moves the TSC
-    {0x48, 0x48, get<&S::spec_ctrl>, set_masked<&S::spec_ctrl, 7>, spec_ctrl, true},
+    {0x48, 0x48, get<&S::spec_ctrl>, set_masked<&S::spec_ctrl, 0x407>, spec_ctrl, true},  // IBRS, STIBP, SSBD, BHI_DIS_S
     {0x49, 0x49, zero, predict, spec_ctrl},                                 // IA32_PRED_CMD
     {0x79, 0x79, zero, ignore},                                             // IA32_BIOS_UPDT_TRIG
     {0x8b, 0x8b, microcode, ignore},                                        // IA32_BIOS_SIGN_ID
     {0xce, 0xce, platform_info, nullptr, intel},
     {0xfe, 0xfe, mtrr_cap, nullptr},
     {0x10a, 0x10a, arch_capabilities, nullptr, intel},
-    {0x140, 0x140, zero, nullptr, intel},                                   // MISC_FEATURES_ENABLES
+    {0x140, 0x140, zero, ignore, intel},                                    // MISC_FEATURES_ENABLES: Linux writes back 0
     {0x174, 0x174, get<&S::sysenter_cs>, set<&S::sysenter_cs>, nullptr, true},
     {0x175, 0x175, get<&S::sysenter_esp>, set_canonical<&S::sysenter_esp>, nullptr, true},
     {0x176, 0x176, get<&S::sysenter_eip>, set_canonical<&S::sysenter_eip>, nullptr, true},

@@ -49,7 +49,7 @@ TEST(MakeModel, LeavesAvxOutOfLevelTwo) {
     const Guest g = guest("x86-64-v2");
     EXPECT_FALSE(g.model.has(Feature::AVX));
     EXPECT_TRUE(g.model.has(Feature::SSE4_2));
-    EXPECT_EQ(g.model.supported_xcr0(), 3u);
+    EXPECT_EQ(g.model.supported_xcr0(), 1u);
 }
 
 TEST(MakeModel, HidesSmapBelowHost) {
@@ -101,6 +101,16 @@ TEST(Cpuid, MirrorsOsxsaveAndTheApicSwitch) {
     EXPECT_FALSE(g.ask(1, 0, {.apic_base = 0xfee00100}).edx >> 9 & 1);
 }
 
+TEST(Cpuid, TellsThePhysicalAddressBitsOfTheIdentity) {
+    EXPECT_EQ(guest("x86-64-v2").ask(0x80000008).eax & 0xff, 46u);
+    EXPECT_EQ(guest("x86-64-v2", 1, 0, {Vendor::Amd, 0x00800f12, 40}).ask(0x80000008).eax & 0xff, 40u);
+}
+
+TEST(Cpuid, ShowsXsaveOnlyWithAvx) {
+    EXPECT_FALSE(guest("x86-64-v2").ask(1).ecx >> 26 & 1);
+    EXPECT_TRUE(guest("x86-64-v3").ask(1).ecx >> 26 & 1);
+}
+
 TEST(Cpuid, SizesTheXsaveAreaByXcr0) {
     const Guest g = guest("x86-64-v3");
     EXPECT_EQ(g.ask(0xd, 0, {.xcr0 = 3}).ebx, 576u);
@@ -135,6 +145,8 @@ TEST(Cpuid, DeclaresItselfImmuneToTheKnownSideChannels) {
     const Guest g = guest("x86-64-v2");
     EXPECT_TRUE(g.ask(7).edx >> 29 & 1);
     EXPECT_TRUE(g.model.arch_capabilities() & 1);
+    EXPECT_EQ(g.ask(7).eax, 2u);
+    EXPECT_TRUE(g.ask(7, 2).edx >> 4 & 1);  // BHI_CTRL
     EXPECT_EQ(guest("x86-64-v2", 1, 0, kAmd).model.arch_capabilities(), 0u);
     EXPECT_TRUE(guest("x86-64-v2", 1, 0, kAmd).ask(0x80000021).eax >> 8 & 1);
 }
