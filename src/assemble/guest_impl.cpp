@@ -14,14 +14,14 @@ GuestImpl::GuestImpl(const api::GuestConfig& config, ChosenEngine engine, machin
 GuestImpl::~GuestImpl() {
     if (run_) (void)power_off();
     processors_.shut_down();
-    feed_.connect(nullptr);
-    if (plugged_) plugged_->close();
+    feed_.disconnect();
+    if (plugged_) (void)plugged_->close();
 }
 
 Result<> GuestImpl::assemble() {
     model_ = YADO_TRY(cpu::make_model(config_.cpu, engine_.features, config_.cpus, engine_.engine->tsc_hz(), engine_.identity));
     YADO_TRY(layout_.populate(memory_));
-    tables_ = YADO_TRY(machine::acpi::install(memory_, {.vcpus = config_.cpus}));
+    tables_ = YADO_TRY(machine::acpi::install(memory_, {.vcpus = config_.cpus, .physical_address_bits = model_.physical_address_bits}));
     loaded_ = YADO_TRY(load_kernel(config_, layout_, tables_.rsdp, memory_));
     YADO_TRY(engine_.engine->map_memory(memory_));
     YADO_TRY(make_chipset());
@@ -65,7 +65,7 @@ Result<> GuestImpl::make_chipset() {
                                          .serial_room = [this] { feed_.wake(); },
                                          .debug_exit = config_.debug_exit}));
     if (config_.console_device == api::ConsoleDevice::Virtio) return {};  // plugged_ takes the input; output of both is shown
-    feed_.connect(&chipset_->serial());
+    feed_.connect(chipset_->serial());
     console_.set_input_ready([this] { feed_.wake(); });
     return {};
 }
@@ -89,7 +89,7 @@ Result<> GuestImpl::make_processors() {
 /// Kernel and tables in memory, the boot processor at its entry, the others waiting for SIPI.
 Result<> GuestImpl::boot() {
     if (!loaded_) {
-        YADO_TRY(machine::acpi::install(memory_, {.vcpus = config_.cpus}));
+        YADO_TRY(machine::acpi::install(memory_, {.vcpus = config_.cpus, .physical_address_bits = model_.physical_address_bits}));
         loaded_ = YADO_TRY(load_kernel(config_, layout_, tables_.rsdp, memory_));
     }
     for (uint32_t n = 0; n < config_.cpus; ++n) {
@@ -129,8 +129,14 @@ api::ExitReport GuestImpl::wait() {
         std::unique_lock lock(ended_mutex_);
         ended_.wait(lock, [this] { return has_ended_; });
     }
+    {  // from here on the port answers with what was last true: the parts that it asks are about to go
+        const std::unique_lock lock(parts_mutex_);
+        last_devices_ = list_devices();
+        last_counters_ = count();
+        parts_gone_ = true;
+    }
     processors_.shut_down();
-    feed_.connect(nullptr);
+    feed_.disconnect();
     api::ExitReport report = *run_->stopped();
     if (const auto closed = plugged_->close(); !closed && report.reason != api::StopReason::Failed)
         report = {.reason = api::StopReason::Failed, .detail = closed.error().message()};
@@ -139,8 +145,9 @@ api::ExitReport GuestImpl::wait() {
 }
 
 Result<std::unique_ptr<Guest>> create_guest(const api::GuestConfig& config) {
-    const auto layout = YADO_TRY(machine::Layout::create(config.memory));
-    auto guest = std::make_unique<GuestImpl>(config, YADO_TRY(choose_engine(config.engine)), layout);
+    ChosenEngine engine = YADO_TRY(choose_engine(config.engine));
+    const auto layout = YADO_TRY(machine::Layout::create(config.memory, engine.identity.physical_address_bits));
+    auto guest = std::make_unique<GuestImpl>(config, std::move(engine), layout);
     YADO_TRY(guest->assemble());
     return guest;
 }

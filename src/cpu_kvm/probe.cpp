@@ -54,6 +54,13 @@ class Alarm {
     bool armed_ = false;
 };
 
+/// Processor time of this thread, its guest's included: a busy host makes the guest wait, not KVM slow.
+std::chrono::duration<double> thread_time() {
+    timespec t{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec);
+}
+
 class TinyVm {
   public:
     ~TinyVm() {
@@ -83,14 +90,15 @@ class TinyVm {
     struct Outcome {
         bool halted;
         kvm_regs regs;
-        std::chrono::duration<double> time;
+        std::chrono::duration<double> time;  ///< of the processor
     };
     std::optional<Outcome> run(std::span<const uint8_t> code, std::chrono::milliseconds limit) {
         fill_memory(code);
         if (!set_registers()) return std::nullopt;
-        const Alarm alarm(limit);
+        const Alarm alarm(std::min(limit, 40ms));
         if (!alarm.armed()) return std::nullopt;
         const auto start = std::chrono::steady_clock::now();
+        const auto cpu_before = thread_time();
         auto* run = static_cast<kvm_run*>(run_);
         bool halted = false;
         while (!halted && std::chrono::steady_clock::now() - start < limit) {
@@ -99,7 +107,7 @@ class TinyVm {
             if (r == 0 && run->exit_reason != KVM_EXIT_HLT && run->exit_reason != KVM_EXIT_INTR) return std::nullopt;
             halted = r == 0 && run->exit_reason == KVM_EXIT_HLT;
         }
-        Outcome outcome{halted, {}, std::chrono::steady_clock::now() - start};
+        Outcome outcome{halted, {}, thread_time() - cpu_before};
         if (kvm_ioctl(vcpu_.get(), KVM_GET_REGS, &outcome.regs) < 0) return std::nullopt;
         return outcome;
     }
@@ -177,6 +185,16 @@ void judge(ProbeReport& r) {
     if (!r.missing.empty()) r.reason += fmt::format("{}{} do{} not work", slow ? ", and " : "", joined(r.missing), r.missing.size() == 1 ? "es" : "");
 }
 
+/// Again where it looks slow: a neighbour on the host may have had the processor.
+double loop_mips(TinyVm& vm) {
+    static constexpr uint8_t kLoop[] = {0x48, 0xff, 0xc1, 0xeb, 0xfb};  // inc rcx; jmp back
+    double best = 0;
+    for (int tries = 0; tries < 3 && best < kUsableMips; ++tries)
+        if (const auto outcome = vm.run(kLoop, 40ms); outcome && outcome->time.count() > 0)
+            best = std::max(best, 2 * static_cast<double>(outcome->regs.rcx) / outcome->time.count() * 1e-6);
+    return best;
+}
+
 }  // namespace
 
 ProbeReport probe(const char* path) {
@@ -194,11 +212,9 @@ ProbeReport probe(const char* path) {
         report.reason = fmt::format("KVM cannot make a small VM: {}", strerror(errno));
         return report;
     }
-    static constexpr uint8_t kLoop[] = {0x48, 0xff, 0xc1, 0xeb, 0xfb};  // inc rcx; jmp back
-    if (const auto outcome = vm.run(kLoop, 40ms))
-        report.ring0_mips = 2 * static_cast<double>(outcome->regs.rcx) / outcome->time.count() * 1e-6;
+    report.ring0_mips = loop_mips(vm);
     for (const Trial& t : trials()) {
-        const auto outcome = vm.run(t.code, 30ms);
+        const auto outcome = vm.run(t.code, 1000ms);  // what works takes microseconds, unless the host is busy
         if (!outcome || !outcome->halted || outcome->regs.rax != 0x33) report.missing.emplace_back(t.name);
     }
     judge(report);

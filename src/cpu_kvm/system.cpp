@@ -6,6 +6,7 @@
 #include <linux/kvm.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 
@@ -68,7 +69,6 @@ cpu::CpuidResult allowed(int kvm, const Supported& s, uint32_t leaf, uint32_t su
         r.ecx |= 1u << 31 | 1u << 21 | (has_deadline_timer(kvm) ? 1u << 24 : 0);
         r.edx |= 1u << 28;
     }
-    if (leaf == 7) r.eax = 0;
     if (leaf == 0x80000001) r.eax = r.ebx = ~0u, r.ecx |= 1u << 1 | 1u << 22;
     if (leaf == 0x80000008) r.eax = r.ecx = r.edx = ~0u;
     return r;
@@ -104,12 +104,27 @@ Result<cpu::FeatureSet> supported_features() {
     return set;
 }
 
+namespace {
+
+/// What a guest's page tables may hold here (memory encryption and nested paging may take some of the processor's bits),
+/// and not more than where we know our own way around: a guest moves more easily with fewer.
+unsigned physical_address_bits() {
+    constexpr unsigned kMost = 46, kLeast = 36;
+    uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
+    __get_cpuid(0x80000008, &eax, &ebx, &ecx, &edx);
+    if (const auto kvm = open_kvm())
+        if (const auto supported = supported_cpuid(kvm->get())) eax = find(**supported, 0x80000008, 0).eax;
+    return std::clamp(eax & 0xff, kLeast, kMost);
+}
+
+}  // namespace
+
 cpu::Identity host_identity() {
     uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
     __get_cpuid(0, &eax, &ebx, &ecx, &edx);
     const bool amd = ebx == signature_AMD_ebx || ebx == 0x6f677948;  // AuthenticAMD, HygonGenuine
     __get_cpuid(1, &eax, &ebx, &ecx, &edx);
-    return {amd ? cpu::Vendor::Amd : cpu::Vendor::Intel, eax};
+    return {amd ? cpu::Vendor::Amd : cpu::Vendor::Intel, eax, physical_address_bits()};
 }
 
 Result<std::vector<cpu::CpuidEntry>> masked_table(int kvm, const cpu::CpuModel& model, uint32_t vcpu_index) {

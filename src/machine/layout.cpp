@@ -4,12 +4,12 @@
 
 namespace yado::machine {
 
-Result<Layout> Layout::create(Bytes ram) {
+Result<Layout> Layout::create(Bytes ram, unsigned physical_address_bits) {
     if (ram.value() % kPageSize) return fail(ErrorKind::Usage, "memory: {} bytes is not a multiple of 4 KiB", ram.value());
     if (ram < 4_MiB) return fail(ErrorKind::Usage, "memory: {} KiB is too little, give at least 4M", ram.value() >> 10);
-    if (ram.value() > kPciWindow64.value() - kHighRamStart.value())
-        return fail(ErrorKind::Usage, "memory: {} GiB is more than a guest can have ({} GiB)", ram.value() >> 30,
-                    (kPciWindow64.value() - kHighRamStart.value()) >> 30);
+    const Bytes most = pci_window64(physical_address_bits) - kHighRamStart;
+    if (ram > most)
+        return fail(ErrorKind::Usage, "memory: {} GiB is more than a guest can have ({} GiB)", ram.value() >> 30, most.value() >> 30);
     Layout layout;
     layout.ram_ = ram;
     layout.low_end_ = GuestPhysAddr(std::min(ram, kLowRamMax).value());

@@ -8,7 +8,7 @@
 //   C0000000 .. FEC00000    32-bit PCI window
 //   FEC00000, FED00000, FEE00000   IOAPIC, HPET, local APICs
 //   100000000 ..            the rest of RAM
-//   kPciWindow64 ..         64-bit PCI window, above all RAM
+//   pci_window64() ..       64-bit PCI window, above all RAM
 #pragma once
 
 #include <vector>
@@ -29,8 +29,9 @@ inline constexpr GuestPhysAddr kPciWindow32{0xc0000000};
 inline constexpr Bytes kPciWindow32Size{0xfec00000 - 0xc0000000};
 inline constexpr GuestPhysAddr kIoapicAddress{0xfec00000}, kHpetAddress{0xfed00000}, kLapicAddress{0xfee00000};
 inline constexpr GuestPhysAddr kHighRamStart{0x100000000};
-inline constexpr GuestPhysAddr kPciWindow64{1ull << 44};
-inline constexpr Bytes kPciWindow64Size{1ull << 40};
+/// The 64-bit PCI window: what the processor can address decides where it is (46 bits: from 16 TiB, 4 TiB).
+constexpr GuestPhysAddr pci_window64(unsigned physical_address_bits) { return GuestPhysAddr(1ull << (physical_address_bits - 2)); }
+constexpr Bytes pci_window64_size(unsigned physical_address_bits) { return Bytes(1ull << (physical_address_bits - 4)); }
 
 /// ACPI address range types (ACPI 6.5, table 15.2), as e820 and PVH spell them.
 enum class RangeType : uint32_t { Ram = 1, Reserved = 2, Acpi = 3 };
@@ -43,7 +44,7 @@ struct MapEntry {
 class Layout {
   public:
     /// `ram` is a multiple of 4 KiB, at least 4 MiB and below the 64-bit PCI window. Errors: Usage.
-    static Result<Layout> create(Bytes ram);
+    static Result<Layout> create(Bytes ram, unsigned physical_address_bits = 46);
 
     Bytes ram() const { return ram_; }
     /// End of the RAM below 4 GiB.

@@ -30,14 +30,14 @@ aml::Bytes osc() {
                                  return_value(argument(3)));
 }
 
-aml::Bytes pci_root() {
+aml::Bytes pci_root(unsigned physical_address_bits) {
     const auto window32 = static_cast<uint32_t>(kPciWindow32.value());
-    const auto window64 = kPciWindow64.value();
+    const auto window64 = pci_window64(physical_address_bits).value();
     return device("PCI0", {
         hid("PNP0A08"), name("_CID", eisa_id("PNP0A03")), name("_UID", integer(0)), name("_SEG", integer(0)), name("_BBN", integer(0)),
         crs({bus_range(0, 255), io_ports(0xcf8, 0xcf8, 8), io_range(0x0000, 0x0cf7), io_range(0x0d00, 0xffff),
              memory_range32(window32, static_cast<uint32_t>(window32 + kPciWindow32Size.value() - 1)),
-             memory_range64(window64, window64 + kPciWindow64Size.value() - 1)}),
+             memory_range64(window64, window64 + pci_window64_size(physical_address_bits).value() - 1)}),
         osc(), routing_table()});
 }
 
@@ -65,7 +65,7 @@ aml::Bytes processors(uint32_t count) {
 }  // namespace
 
 aml::Bytes dsdt_terms(const MachineDescription& machine) {
-    return scope("\\_SB", processors(machine.vcpus) + pci_root() + legacy_devices(machine)) +
+    return scope("\\_SB", processors(machine.vcpus) + pci_root(machine.physical_address_bits) + legacy_devices(machine)) +
            name("\\_S5", package({integer(kSleepTypeS5), integer(kSleepTypeS5), integer(0), integer(0)}));
 }
 

@@ -24,6 +24,7 @@ constexpr unsigned pci_gsi(unsigned slot, unsigned pin) { return 16 + (slot + pi
 
 struct MachineDescription {
     uint32_t vcpus = 1;
+    unsigned physical_address_bits = 46;  ///< of the guest's processors: the 64-bit PCI window is where they reach it
     bool pvpanic = true;
     bool serial1 = true;
 };

@@ -88,7 +88,8 @@ TEST(AcpiTables, IaslDisassemblesAndRecompilesThem) {
         std::ifstream in(log);
         const std::string text((std::istreambuf_iterator<char>(in)), {});
         EXPECT_EQ(text.find("Error  "), std::string::npos) << signature << ": " << text;
-        if (signature != "FACS") EXPECT_NE(text.find("0 Errors, 0 Warnings"), std::string::npos) << signature << ": " << text;
+        if (signature == "FACS") continue;  // data only: the compiler counts nothing
+        EXPECT_NE(text.find("0 Errors, 0 Warnings"), std::string::npos) << signature << ": " << text;
     }
     std::filesystem::remove_all(dir);
 }

@@ -193,6 +193,8 @@ TEST(Layout, SizesThatNoGuestCanHaveAreRefused) {
     EXPECT_FALSE(Layout::create(Bytes(0)));
     EXPECT_FALSE(Layout::create(Bytes((64 << 20) + 1)));
     EXPECT_FALSE(Layout::create(Bytes(1ull << 60)));
+    EXPECT_TRUE(Layout::create(200_GiB, 40));
+    EXPECT_FALSE(Layout::create(300_GiB, 40));  // the 64-bit PCI window is there
 }
 
 }  // namespace
