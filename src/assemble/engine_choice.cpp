@@ -26,8 +26,9 @@ Result<ChosenEngine> choose_engine(api::EngineChoice choice) {
     case api::EngineChoice::Auto: break;
     }
     const cpu_kvm::ProbeReport probe = cpu_kvm::probe();
-    if (probe.usable) return kvm(probe.reason);
-    return bt(probe.reason);
+    if (!probe.usable) return bt(probe.reason);
+    if (auto chosen = kvm(probe.reason)) return chosen;
+    else return bt(chosen.error().message());
 }
 
 std::vector<EngineFinding> probe_engines() {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <shared_mutex>
 
 #include "api/guest_config.h"
 #include "assemble/chipset.h"
@@ -48,6 +49,8 @@ class GuestImpl final : public Guest, private api::GuestPort {
     api::ConsoleHub& console() override { return console_; }
     api::EventLog& events() override { return events_; }
 
+    std::vector<api::DeviceInfo> list_devices() const;
+    api::Counters count() const;
     Result<> on_control(std::function<Result<>()> verb) const;
     Result<> make_chipset();
     Result<> make_processors();
@@ -78,6 +81,11 @@ class GuestImpl final : public Guest, private api::GuestPort {
     std::unique_ptr<vm::RunControl> run_;
     machine::acpi::Tables tables_;
     std::optional<machine::boot::Entry> loaded_;  ///< in memory already, for the first boot
+
+    mutable std::shared_mutex parts_mutex_;  ///< exclusive when parts_gone_ is set
+    bool parts_gone_ = false;
+    std::vector<api::DeviceInfo> last_devices_;
+    api::Counters last_counters_;
 
     Nanoseconds started_{};
     mutable std::mutex ended_mutex_;

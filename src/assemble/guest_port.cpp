@@ -31,6 +31,7 @@ Result<> GuestImpl::power_off() {
 Result<> GuestImpl::power_button() {
     if (run_->state() != api::RunState::Running)
         return fail(ErrorKind::Conflict, "the guest is {}, not running", api::to_string(run_->state()));
+    const std::shared_lock lock(parts_mutex_);
     events_.add("power-button");
     chipset_->acpi().press_power_button();
     return {};
@@ -53,6 +54,16 @@ api::GuestInfo GuestImpl::info() const {
 }
 
 std::vector<api::DeviceInfo> GuestImpl::devices() const {
+    const std::shared_lock lock(parts_mutex_);
+    return parts_gone_ ? last_devices_ : list_devices();
+}
+
+api::Counters GuestImpl::counters() const {
+    const std::shared_lock lock(parts_mutex_);
+    return parts_gone_ ? last_counters_ : count();
+}
+
+std::vector<api::DeviceInfo> GuestImpl::list_devices() const {
     std::vector<api::DeviceInfo> list = chipset_->describe();
     for (const pci::PciFunction* f : chipset_->pci().functions()) {
         const pci::FunctionInfo info = f->info();
@@ -61,7 +72,7 @@ std::vector<api::DeviceInfo> GuestImpl::devices() const {
     return list;
 }
 
-api::Counters GuestImpl::counters() const {
+api::Counters GuestImpl::count() const {
     api::Counters all;
     for (uint32_t n = 0; n < config_.cpus; ++n) {
         const auto accesses = routers_[n]->counters();

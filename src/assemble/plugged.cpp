@@ -33,7 +33,12 @@ io::Task<Result<>> do_now(F f) {
 }
 
 storage::AioMode aio_of(api::DiskAio aio) {
-    return aio == api::DiskAio::Threads ? storage::AioMode::Threads : storage::AioMode::Auto;
+    switch (aio) {
+    case api::DiskAio::IoUring: return storage::AioMode::IoUring;
+    case api::DiskAio::Threads: return storage::AioMode::Threads;
+    case api::DiskAio::Auto: break;
+    }
+    return storage::AioMode::Auto;
 }
 
 Result<net::UserConfig> user_config(const api::NetConfig& config) {
@@ -50,20 +55,25 @@ Result<net::UserConfig> user_config(const api::NetConfig& config) {
 }  // namespace
 
 /// virtio-console on the console hub. Input moves on the executor, as fast as the device takes it.
-class Plugged::HubBackend final : public virtio::ConsoleBackend {
+class Plugged::HubBackend final : public virtio::ConsoleBackend, public std::enable_shared_from_this<HubBackend> {
   public:
     HubBackend(api::ConsoleHub& hub, io::Executor& executor) : hub_(hub), executor_(executor) {}
-    ~HubBackend() override {
+    void connect(virtio::Console& device) {
+        device_ = &device;
+        // Posted calls keep this alive; they find no device once it is gone.
+        hub_.set_input_ready([self = shared_from_this()] { self->executor_.post([self] { self->room(); }); });
+        hub_.set_resized([self = shared_from_this()](uint16_t columns, uint16_t rows) {
+            self->executor_.post([self, columns, rows] {
+                if (self->device_) self->device_->resize({columns, rows});
+            });
+        });
+    }
+    /// Executor's thread: the device is about to go.
+    void disconnect() {
+        device_ = nullptr;
         hub_.set_input_ready(nullptr);
         hub_.set_resized(nullptr);
     }
-    void connect(virtio::Console& device) {
-        device_ = &device;
-        hub_.set_input_ready([this] { executor_.post([this] { room(); }); });
-        hub_.set_resized([&device](uint16_t columns, uint16_t rows) { device.resize({columns, rows}); });
-    }
-    /// Executor's thread: the device is about to go.
-    void disconnect() { device_ = nullptr; }
 
     void output(std::span<const std::byte> bytes) override { hub_.output(bytes); }
     void room() override {
@@ -131,7 +141,7 @@ Result<> Plugged::plug_net(const api::NetConfig& config) {
 
 Result<> Plugged::plug_standard() {
     if (wiring_.config.console_device == api::ConsoleDevice::Virtio) {
-        hub_ = std::make_unique<HubBackend>(wiring_.console, wiring_.executor);
+        hub_ = std::make_shared<HubBackend>(wiring_.console, wiring_.executor);
         auto console = std::make_unique<virtio::Console>("console0", *hub_);
         hub_->connect(*console);
         YADO_TRY(plug(std::move(console)));

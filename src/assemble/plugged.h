@@ -72,7 +72,7 @@ class Plugged {
     EngineDoorbells doorbells_;
     class HubBackend;
 
-    std::unique_ptr<HubBackend> hub_;
+    std::shared_ptr<HubBackend> hub_;
     std::vector<Disk> disks_;
     std::vector<Nic> nics_;
     std::vector<std::unique_ptr<virtio::VirtioPci>> functions_;

@@ -2,7 +2,7 @@
 // the I/O executor, as fast as the port takes it.
 #pragma once
 
-#include <atomic>
+#include <future>
 #include <vector>
 
 #include "api/console_hub.h"
@@ -20,8 +20,17 @@ class SerialFeed final : public machine::ByteSink {
     void wake() {
         executor_.post([this] { pump(); });
     }
-    /// From now on input goes to `port`; nullptr: nowhere. Before the executor's last post.
-    void connect(machine::Uart16550* port) { port_ = port; }
+    /// From now on input goes to `port`. Before the executor's first pump.
+    void connect(machine::Uart16550& port) { port_ = &port; }
+    /// Input goes nowhere any more: the port may go once this returned. Not on the executor.
+    void disconnect() {
+        std::promise<void> done;
+        executor_.post([&] {
+            port_ = nullptr;
+            done.set_value();
+        });
+        done.get_future().wait();
+    }
 
   private:
     void pump() {
@@ -31,7 +40,7 @@ class SerialFeed final : public machine::ByteSink {
                 waiting_.assign(chunk, chunk + hub_.take_input(chunk));
                 if (waiting_.empty()) return;
             }
-            const size_t taken = port_.load()->receive(waiting_);
+            const size_t taken = port_->receive(waiting_);
             waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<long>(taken));
             if (!waiting_.empty()) return;  // rx_room wakes us
         }
@@ -39,7 +48,7 @@ class SerialFeed final : public machine::ByteSink {
 
     api::ConsoleHub& hub_;
     io::Executor& executor_;
-    std::atomic<machine::Uart16550*> port_{nullptr};
+    machine::Uart16550* port_ = nullptr;  // executor's thread, once it pumps
     std::vector<std::byte> waiting_;
 };
 

@@ -27,16 +27,18 @@ std::string_view event_of(StopReason reason) {
 
 Result<> RunControl::start() {
     if (state_ != RunState::Starting) return fail(ErrorKind::Conflict, "the guest was started already");
-    return restart();
+    return restart(Then::Run);
 }
 
-Result<> RunControl::restart() {
+Result<> RunControl::restart(Then then) {
     const bool first = state_ == RunState::Starting;
     wiring_.inventory.reset();
     YADO_TRY(wiring_.boot());
-    wiring_.inventory.resume();
-    state_ = RunState::Running;
-    wiring_.processors.release();
+    if (then == Then::Run) {
+        wiring_.inventory.resume();
+        state_ = RunState::Running;
+        wiring_.processors.release();
+    }
     wiring_.event(first ? "started" : "reset", "");
     return {};
 }
@@ -70,8 +72,9 @@ Result<> RunControl::reset() {
     if (state_ != RunState::Running && state_ != RunState::Paused)
         return fail(ErrorKind::Conflict, "the guest is {}", api::to_string(state_));
     if (wiring_.stop_on_reset) return stop({.reason = StopReason::Rebooted});
+    const Then then = state_ == RunState::Paused ? Then::StayPaused : Then::Run;
     if (state_ == RunState::Running) freeze();
-    if (auto restarted = restart(); !restarted) {
+    if (auto restarted = restart(then); !restarted) {
         (void)stop({.reason = StopReason::Failed, .detail = restarted.error().message()});
         return restarted;
     }

@@ -1,7 +1,7 @@
 // A guest's run state and the verbs that change it.
 //
 //   starting --start--> running <--pause/resume--> paused
-//                         |  reset: back to running (or stopped, where reboots end the guest)
+//                         |  reset: as it was, running or paused (or stopped, where reboots end the guest)
 //                         v
 //                      stopped (power off, crash, debug exit, force): final
 //
@@ -50,7 +50,8 @@ class RunControl {
     std::optional<api::ExitReport> stopped() const { return *stopped_.lock(); }
 
   private:
-    Result<> restart();
+    enum class Then : uint8_t { Run, StayPaused };
+    Result<> restart(Then then);
     void freeze();
 
     Wiring wiring_;

@@ -201,7 +201,10 @@ void enter_event(Core& c, const Insn* i, Kind kind, uint8_t vector, bool has_err
 }
 
 bool Core::deliver(EventKind kind, uint8_t vector, bool has_error, uint32_t error) {
-    for (;;) {
+    // Benign faults while delivering benign faults (#AC on pushing #AC's frame) have no end on a processor, which then only
+    // INIT gets out: such a guest is shut down (CVE-2015-5307 is a host that waited).
+    constexpr int kMostNested = 16;
+    for (int nested = 0; nested < kMostNested; ++nested) {
         try {
             enter_event(*this, nullptr, kind, vector, has_error, error, rip);
             return true;
@@ -215,6 +218,7 @@ bool Core::deliver(EventKind kind, uint8_t vector, bool has_error, uint32_t erro
             error = twice ? 0 : f.error;
         }
     }
+    return false;
 }
 
 }  // namespace yado::cpu_interp

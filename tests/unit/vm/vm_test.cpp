@@ -112,6 +112,21 @@ TEST_F(Control, AResetBootsAgain) {
     ASSERT_TRUE(c.stop({.reason = api::StopReason::Stopped}));
 }
 
+TEST_F(Control, APausedGuestStaysPausedOverAReset) {
+    RunControl c = make();
+    control = &c;
+    ASSERT_TRUE(c.start());
+    ASSERT_TRUE(c.pause());
+    const int runs = vcpu->runs;
+    ASSERT_TRUE(c.reset());
+    EXPECT_EQ(boots, 2);
+    EXPECT_EQ(c.state(), api::RunState::Paused);
+    EXPECT_EQ(device.resumes, 1);
+    EXPECT_EQ(vcpu->runs, runs);
+    ASSERT_TRUE(c.resume());
+    ASSERT_TRUE(c.stop({.reason = api::StopReason::Stopped}));
+}
+
 TEST_F(Control, WhereResetsEndTheGuestOneDoes) {
     RunControl c = make(true);
     control = &c;
