@@ -128,6 +128,7 @@ extern "C" void yado_native_signal_body(int number, siginfo_t*, void* context) {
     g_caught = {true, static_cast<uint64_t>(regs[REG_RIP]), static_cast<uint64_t>(regs[REG_EFL]), static_cast<uint16_t>(regs[REG_CSGSFS] >> 48),
                 {vector, static_cast<uint32_t>(regs[REG_ERR]), vector == 14 ? static_cast<uint64_t>(regs[REG_CR2]) : 0}};
     regs[REG_RIP] = reinterpret_cast<greg_t>(&yado_native_exit);
+    regs[REG_EFL] &= ~0x100ll;   // TF that the case has set would trap on the way out
     regs[REG_CSGSFS] = (regs[REG_CSGSFS] & 0x0000'ffff'ffff'0000) | 0x002b'0000'0000'0033;
 }
 

@@ -35,15 +35,17 @@ unsigned address_bits(Mode mode, unsigned decoded, const ZydisDecodedOperand& o)
 /// program can reach (not canonical), and the first 64 KiB, which Linux never maps.
 bool harmless(Mode mode, uint64_t address, uint64_t size) {
     if (mode == Mode::Segmented16) return true;   // the segments' limits see to it
-    if (!canonical(address) || address + size <= 0x10000) return true;
+    if (!canonical(address) || (address < 0x10000 && address + size <= 0x10000)) return true;
     return address >= kWindow - kSlack && address + size <= kWindow + kWindowSize + kSlack;
 }
 
 /// Which part of these is touched first, or at all, differs between processors: they stay clear of edges.
-bool keeps_off_edges(Mode mode, ZydisMnemonic m) {
-    switch (m) {
+bool keeps_off_edges(Mode mode, const ZydisDecodedInstruction& insn, const ZydisDecodedOperand* operands) {
+    switch (insn.mnemonic) {
         case ZYDIS_MNEMONIC_MASKMOVDQU: case ZYDIS_MNEMONIC_MASKMOVQ: return true;
-        case ZYDIS_MNEMONIC_POP: return mode != Mode::Long;   // of a segment register: 2 or 4 bytes are read
+        case ZYDIS_MNEMONIC_POP:   // of a segment register: 2 bytes or all are read
+            return operands[0].type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(operands[0].reg.value) == ZYDIS_REGCLASS_SEGMENT;
+        case ZYDIS_MNEMONIC_FXRSTOR: case ZYDIS_MNEMONIC_FXRSTOR64: case ZYDIS_MNEMONIC_XRSTOR: case ZYDIS_MNEMONIC_XRSTOR64:
         case ZYDIS_MNEMONIC_FXSAVE: case ZYDIS_MNEMONIC_FXSAVE64: case ZYDIS_MNEMONIC_XSAVE: case ZYDIS_MNEMONIC_XSAVE64: return true;
         case ZYDIS_MNEMONIC_FNSTENV: case ZYDIS_MNEMONIC_FNSAVE: case ZYDIS_MNEMONIC_FLDENV: case ZYDIS_MNEMONIC_FRSTOR:
         case ZYDIS_MNEMONIC_FSTP: case ZYDIS_MNEMONIC_FBSTP:
@@ -109,11 +111,14 @@ std::optional<uint64_t> Generator::effective(const Case& test, const Decoded& d,
 /// Solves base + index * scale + disp = goal for the base, or the index, or the displacement in the code.
 bool Generator::place(Case* test, Decoded* d, const ZydisDecodedOperand& operand, Random& random) const {
     const auto& m = operand.mem;
+    // A mask of zeros: whether a segment that cannot be written faults is the implementation's.
+    const bool masked = d->insn.mnemonic == ZYDIS_MNEMONIC_MASKMOVDQU || d->insn.mnemonic == ZYDIS_MNEMONIC_MASKMOVQ;
+    if (masked && mode_ != Mode::Long && (m.segment == ZYDIS_REGISTER_FS || m.segment == ZYDIS_REGISTER_GS || m.segment == ZYDIS_REGISTER_CS)) return false;
     const unsigned bits = address_bits(mode_, d->insn.address_width, operand);
-    if (bits == 16 && mode_ == Mode::Flat32 && keeps_off_edges(mode_, d->insn.mnemonic)) return false;
+    if (bits == 16 && mode_ == Mode::Flat32 && keeps_off_edges(mode_, d->insn, d->operands)) return false;
     if (bits == 16 && mode_ == Mode::Flat32) return true;   // the lowest 64 KiB, which nobody has
-    uint64_t goal = target(random, operand_size(operand), !keeps_off_edges(mode_, d->insn.mnemonic)) - segment_base(mode_, m.segment);
-    if (bits == 64 && random.one_in(100)) goal = random.next() >> 2 | 1ull << 61;
+    uint64_t goal = target(random, operand_size(operand), !keeps_off_edges(mode_, d->insn, d->operands)) - segment_base(mode_, m.segment);
+    if (bits == 64 && !masked && random.one_in(100)) goal = random.next() >> 2 | 1ull << 61;
     const uint64_t disp = m.disp.has_displacement ? static_cast<uint64_t>(m.disp.value) : 0;
     const bool rip = m.base == ZYDIS_REGISTER_RIP || m.base == ZYDIS_REGISTER_EIP;
     if (rip || (m.base == ZYDIS_REGISTER_NONE && m.index == ZYDIS_REGISTER_NONE)) {
@@ -216,6 +221,7 @@ bool Generator::place_operands(Case* test, const Decoded& decoded, Random& rando
             const unsigned shift = 64 - d.insn.operand_width;
             const auto bit = static_cast<int64_t>(test->in.gpr[gpr_index(d.operands[1].reg.value)] << shift) >> shift;
             at += static_cast<uint64_t>(bit >> 3) & ~uint64_t{d.insn.operand_width / 8u - 1u};
+            if (mode_ == Mode::Flat32) at = static_cast<uint32_t>(at);
             if (!harmless(mode_, at, size)) return false;
         }
         fill(test, d, i, at, random);
@@ -226,7 +232,7 @@ bool Generator::place_operands(Case* test, const Decoded& decoded, Random& rando
 /// Puts bytes of the operand's kind where it lies.
 void Generator::fill(Case* test, const Decoded& d, unsigned index, uint64_t at, Random& random) const {
     const uint64_t size = operand_size(d.operands[index]);
-    if (at < kWindow || at + size > kWindow + kWindowSize) return;
+    if (at < kWindow || at >= kWindow + kWindowSize || size > kWindow + kWindowSize - at) return;
     std::vector<uint8_t> bytes((size + 15) & ~uint64_t{15});
     for (size_t i = 0; i < bytes.size(); i += 16) random.vector(bytes.data() + i);
     if (size == 10) random.float80(bytes.data());

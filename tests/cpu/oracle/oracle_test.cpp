@@ -135,13 +135,20 @@ TEST_F(Oracle, StateIn16BitCode) { run_group(Mode::Segmented16, Group::State); }
 TEST_F(Oracle, PrivilegedIn16BitCode) { run_group(Mode::Segmented16, Group::Privileged); }
 TEST_F(Oracle, SegmentIn16BitCode) { run_group(Mode::Segmented16, Group::Segment); }
 
+/// Not where a difference that is allowed goes on into the next instruction, nor POPF, which could set TF.
+bool fits_in_block(const Form& form) {
+    const Mask mask = mask_of(form);
+    const bool popf = form.map == 0 && form.opcode == 0x9d;
+    return mask.memory.empty() && !mask.rflags && !mask.fault_offset && !mask.x87_of_fault && !mask.staged && !popf;
+}
+
 /// Random straight-line blocks: what a single instruction's test cannot see, state carried from one to the next.
 TEST_F(Oracle, Blocks) {
     Random random(seed_ + 1000);
     std::vector<Form> forms;
     for (const Group group : {Group::Integer, Group::Stack, Group::X87, Group::Mmx, Group::Sse, Group::Sse2, Group::Sse3, Group::Sse4})
         for (const Form& form : generator(Mode::Long).forms(group))
-            if (mask_of(form).memory.empty()) forms.push_back(form);
+            if (fits_in_block(form)) forms.push_back(form);
     for (uint64_t i = 0; i < count_ * 500; ++i) {
         const std::optional<Case> test = generator(Mode::Long).make_block(forms, random, 2 + static_cast<unsigned>(random.below(7)));
         if (!test) continue;
