@@ -15,6 +15,7 @@ constexpr const char* kGprNames[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp",
 constexpr const char* kSegNames[6] = {"es", "cs", "ss", "ds", "fs", "gs"};
 // RF: set in the image that a fault pushes (SDM vol. 3, 17.3.1.1), which the host shows and step_raw has not pushed.
 constexpr uint64_t kNeverCompared = 0x10000;
+constexpr uint64_t kHostOnly = 0x7fff'0000'0000;   ///< the host's stack, vDSO and kernel lie above
 
 std::string hex(const uint8_t* bytes, size_t size) {
     std::string text;
@@ -108,7 +109,7 @@ void settle(const Case& test, bool branch, Outcome* native) {
 std::string differences(const Case& test, const Mask& mask, const Outcome& n, const Outcome& g) {
     std::string out;
     const auto seen_of = [&](Trap trap) {
-        if (trap.vector == 14 && trap.address >> 63) trap.error &= ~1u;   // the host's kernel may be mapped there
+        if (trap.vector == 14 && trap.address >= kHostOnly) trap.error &= ~1u;   // the host may have mapped something there
         if (mask.fault_offset) trap.address &= ~(kPage - 1);
         return trap;
     };

@@ -218,6 +218,7 @@ std::optional<Case> Generator::make_block(const std::vector<Form>& forms, Random
     }
     for (uint64_t& v : block->in.gpr)
         if (random.one_in(2)) v = kWindow + 0x800 + random.below(0x1000);
+    block->in.rflags &= ~0x40000ull;   // AC: see tune()
     block->instructions = length;
     block->at = kCode + random.below(kPage - 64 - block->code.size());
     block->in.rip = block->at;

@@ -7,9 +7,9 @@ namespace yado::oracle {
 namespace {
 
 // Guest-physical layout.
-constexpr uint64_t kPml4 = 0x1000, kPdpt = 0x2000, kPd = 0x3000, kCodePt = 0x4000, kWindowPt = 0x5000, kSystemPd = 0x6000;
+constexpr uint64_t kPml4 = 0x1000, kPdpt = 0x2000, kPd = 0x3000, kCodePt = 0x4000, kWindowPt = 0x5000, kSystemPdpt = 0x6000, kSystemPd = 0x7000;
 constexpr uint64_t kGdt = 0x8000, kTss = 0x9000, kLdt = 0xa000, kCodePage = 0x10000, kWindowPages = 0x20000;
-constexpr uint64_t kSystem = 0x4000'0000;   ///< linear address of guest-physical 0: descriptor tables, supervisor only
+constexpr uint64_t kSystem = 0xffff'c000'0000'0000;   ///< linear address of guest-physical 0: descriptor tables, supervisor only
 constexpr uint64_t kPresent = 1, kWritable = 2, kUser = 4, kNoExecute = 1ull << 63;
 
 template <typename T>
@@ -72,7 +72,8 @@ void Guest::build_tables() {
         put(kWindowPt, (kWindow >> 12 & 511) + page,
             (kWindowPages + page * kPage) | kPresent | kUser | kNoExecute | (page * kPage < kWindowWritable ? kWritable : 0));
     for (unsigned i = 0; i < 16; ++i) put(kGdt, i, kGdtEntries[i]);
-    put(kPdpt, kSystem >> 30, kSystemPd | kPresent | kWritable);
+    put(kPml4, kSystem >> 39 & 511, kSystemPdpt | kPresent | kWritable);
+    put(kSystemPdpt, 0, kSystemPd | kPresent | kWritable);
     put(kSystemPd, 0, 0x80 | kPresent | kWritable);
     must(memory_.store(GuestPhysAddr(kTss + 102), uint16_t{0x68}));   // no I/O permission bitmap
 
@@ -94,10 +95,19 @@ void Guest::build_tables() {
     base_.xcr0 = cpu::kXcr0X87 | cpu::kXcr0Sse;
 }
 
+/// The rest of the page as the host has it: HLT.
 void Guest::put_code(const Case& test) {
+    static const std::array<std::byte, kPage> kHalts = [] {
+        std::array<std::byte, kPage> page;
+        page.fill(std::byte{0xf4});
+        return page;
+    }();
+    const uint64_t last = last_code_.first;
+    must(memory_.write(GuestPhysAddr(kCodePage + last), std::span(kHalts).first(last_code_.second)));
     const uint64_t offset = test.at - kCode;
     const size_t fits = std::min<size_t>(test.code.size(), kPage - offset);
     must(memory_.write(GuestPhysAddr(kCodePage + offset), std::as_bytes(std::span(test.code).first(fits))));
+    last_code_ = {offset, fits};
 }
 
 Outcome Guest::run(const Case& test) {

@@ -29,6 +29,7 @@ class Guest {
     cpu::CpuModel model_;
     std::unique_ptr<cpu_interp::Stepper> stepper_;
     cpu::CpuState base_;
+    std::pair<uint64_t, uint64_t> last_code_{0, kPage};   ///< offset and size of what the last case put there
 };
 
 }  // namespace yado::oracle
