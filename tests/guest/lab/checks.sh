@@ -1,0 +1,75 @@
+#!/bin/sh
+# Runs in the lab, for test_lab.py: guests on real KVM. Each check is a section "== NAME", what it printed, "-- NAME STATUS".
+# Files beside it: yado, vmlinuz, initrd.gz (the small guest), payload-*.elf.
+quiet="console=ttyS0 quiet panic=-1"
+
+check() {
+    name=$1
+    shift
+    echo "== $name"
+    "$@" 2>&1
+    status=$?
+    echo
+    echo "-- $name $status"
+}
+
+small() {  # small TESTS ARGUMENTS...
+    tests=$1
+    shift
+    timeout 100 yado run --engine "${engine:-kvm}" --kernel /lab/vmlinuz --initrd /lab/initrd.gz --memory 256M --append "$quiet test=$tests port=8000 seconds=600" "$@"
+}
+
+everything() {
+    dd if=/dev/urandom of=/tmp/a.img bs=1M count=3 2>/dev/null
+    dd if=/dev/zero of=/tmp/b.img bs=1M count=4 2>/dev/null
+    mkdir -p /tmp/www
+    dd if=/dev/urandom of=/tmp/www/index.html bs=1k count=300 2>/dev/null
+    httpd -p 127.0.0.1:8000 -h /tmp/www
+    echo "disk expected $(sha256sum </tmp/a.img | cut -d' ' -f1)"
+    echo "page expected $(sha256sum </tmp/www/index.html | cut -d' ' -f1)"
+    engine=auto
+    small boot,disk,net,rng,time,interrupts --disk path=/tmp/a.img,format=raw,readonly=on --disk path=/tmp/b.img,format=raw,snapshot=on --net user
+}
+
+# Waits until a file has a text so many times.
+await() {
+    tries=0
+    while [ "$(grep -c "$2" "$1")" -lt "$3" ] && [ $tries -lt 60 ]; do
+        sleep 1
+        tries=$((tries + 1))
+    done
+}
+
+# The guest resets itself again and again; the second time is enough.
+reboots() {
+    small reboot --net none --name again >/tmp/again.log &
+    await /tmp/again.log 'reboot: now' 2
+    yado stop --force again || kill $!
+    wait
+    echo "boots $(grep -c 'reboot: now' /tmp/again.log)"
+}
+
+controls() {
+    small idle --net none --name quiet >/tmp/quiet.log &
+    await /tmp/quiet.log 'idle: begins' 1
+    yado pause quiet && yado info quiet | grep -i state
+    yado resume quiet && yado info quiet | grep -i -E 'state|engine'
+    yado reset quiet
+    await /tmp/quiet.log 'idle: begins' 2
+    echo "begun $(grep -c 'idle: begins' /tmp/quiet.log)"
+    yado stop --force quiet || kill $!
+    wait
+}
+
+check doctor yado doctor
+check one everything
+engine=kvm
+check two small boot,smp,time --cpus 2 --net none
+check four small boot,smp --cpus 4 --net none --cpu x86-64-v3
+check no-reboot small reboot --net none --no-reboot
+check reboots reboots
+check controls controls
+for file in /lab/payload-*.elf; do
+    name=${file#/lab/}
+    check "${name%.elf}" timeout 60 yado run --kernel "$file" --memory 16M --net none --rng off --balloon off --debug-exit --no-reboot --engine kvm
+done
