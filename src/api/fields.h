@@ -27,6 +27,8 @@ inline constexpr std::array<std::string_view, 3> kWords<DiskAio>{"auto", "io_uri
 template <>
 inline constexpr std::array<std::string_view, 2> kWords<ConsoleDevice>{"serial", "virtio"};
 template <>
+inline constexpr std::array<std::string_view, 2> kWords<Rings>{"split", "packed"};
+template <>
 inline constexpr std::array<std::string_view, 2> kWords<Transport>{"tcp", "udp"};
 template <>
 inline constexpr std::array<std::string_view, 4> kWords<RunState>{"starting", "running", "paused", "stopped"};
@@ -84,6 +86,7 @@ void fields(V& v, T& g) {
     v("console_device", g.console_device, "what carries the console: the serial port, or virtio-console (hvc0)");
     v("debug_exit", g.debug_exit, "isa-debug-exit at port 0xf4");
     v("no_reboot", g.no_reboot, "the first reset ends the guest");
+    v("rings", g.rings, "layout of virtio queues");
     v("rng", g.rng, "virtio-rng device");
     v("balloon", g.balloon, "virtio-balloon device");
 }

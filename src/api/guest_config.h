@@ -77,6 +77,9 @@ std::string to_string(const ConsoleConfig& console);
 inline constexpr uint32_t kMaxVcpus = 254;  ///< xAPIC ids 0 to 253; 255 is broadcast, 254 stays free
 inline constexpr size_t kMaxDevices = 24;   ///< disks and nets: one PCI slot each on bus 0
 
+/// The layout of virtio queues that drivers are offered (virtio 1.2, 2.7 and 2.8).
+enum class Rings : uint8_t { Split, Packed };
+
 /// Which device carries the console: the first serial port, or virtio-console (the guest's hvc0).
 enum class ConsoleDevice : uint8_t { Serial, Virtio };
 
@@ -96,6 +99,7 @@ struct GuestConfig {
     ConsoleDevice console_device = ConsoleDevice::Serial;  ///< key "console_device"
     bool debug_exit = false;    ///< isa-debug-exit at port 0xf4
     bool no_reboot = false;     ///< the first reset ends the guest
+    Rings rings = Rings::Split;
     bool rng = true;
     bool balloon = true;
     friend bool operator==(const GuestConfig&, const GuestConfig&) = default;

@@ -10,7 +10,7 @@ namespace yado::api {
 
 namespace {
 
-constexpr Bytes kLeastMemory = 1_MiB;
+constexpr Bytes kLeastMemory = 4_MiB;  // machine/layout.cpp's
 
 /// FNV-1a: a fixed MAC address for a fixed name, not a secret.
 uint32_t hash_of(std::string_view text) {

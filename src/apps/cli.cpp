@@ -113,6 +113,7 @@ class CommandLine {
         field(sub, "net", "KEY=VALUE,...", "a network interface: user or none; mac, forward, hostname, dns, restrict, id; may be repeated");
         field(sub, "console", "stdio|pty|none|file=PATH|socket=PATH", "where the serial console is (default stdio)");
         field(sub, "console_device", "serial|virtio", "what carries the console: the serial port (default), or virtio-console (hvc0)");
+        field(sub, "rings", "split|packed", "layout of virtio queues (default split)");
         field(sub, "rng", "on|off", "random number device (default on)");
         field(sub, "balloon", "on|off", "memory balloon device (default on)");
         field_flag(sub, "--debug-exit", "debug_exit", "isa-debug-exit at port 0xf4");

@@ -113,7 +113,8 @@ Result<std::unique_ptr<Plugged>> Plugged::create(const Wiring& wiring) {
 Result<> Plugged::plug(std::unique_ptr<virtio::DeviceModel> model) {
     if (next_slot_ > kLastSlot) return fail(ErrorKind::Usage, "{}: no PCI slot is left ({} devices fit)", model->id(), kLastSlot);
     functions_.push_back(std::make_unique<virtio::VirtioPci>(
-        virtio::VirtioPci::Wiring{wiring_.chipset.pci_wiring(), wiring_.executor, wiring_.engine.has_doorbells() ? &doorbells_ : nullptr}, std::move(model)));
+        virtio::VirtioPci::Wiring{wiring_.chipset.pci_wiring(), wiring_.executor, wiring_.engine.has_doorbells() ? &doorbells_ : nullptr}, std::move(model),
+        virtio::VirtioPci::Options{.packed = wiring_.config.rings == api::Rings::Packed}));
     return wiring_.chipset.pci().add(next_slot_++, 0, *functions_.back());
 }
 

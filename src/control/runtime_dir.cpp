@@ -2,7 +2,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -49,13 +48,16 @@ std::string slurp(const std::string& path) {
     return text.str();
 }
 
+struct flock whole_file() { return {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 0, .l_pid = 0}; }
+
 /// The lock file, locked, and still the one at that path (its folder may have been deleted in between). Empty: retry.
 Result<Fd> try_lock(const std::string& path, const std::string& name) {
     Fd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (!fd && errno == ENOENT) return Fd();
     if (!fd) return fail_errno(path);
-    if (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
-        if (errno == EWOULDBLOCK) return fail(ErrorKind::Conflict, "a guest named {} runs already; choose another name or stop it", name);
+    struct flock whole = whole_file();
+    if (fcntl(fd.get(), F_OFD_SETLK, &whole) != 0) {
+        if (errno == EAGAIN || errno == EACCES) return fail(ErrorKind::Conflict, "a guest named {} runs already; choose another name or stop it", name);
         return fail_errno(path);
     }
     struct stat mine {}, there {};
@@ -113,7 +115,8 @@ void RuntimeDir::Claim::remove() {
 RuntimeDir::Found RuntimeDir::look(const std::string& name) const {
     Found found{.name = name, .folder = path_ + "/" + name};
     const Fd lock(::open((found.folder + "/lock").c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-    found.alive = lock && flock(lock.get(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    struct flock whole = whole_file();  // asks without taking it: a claim at this moment must not fail
+    found.alive = lock && fcntl(lock.get(), F_OFD_GETLK, &whole) == 0 && whole.l_type != F_UNLCK;
     if (found.alive) {
         found.pid = static_cast<pid_t>(strtol(slurp(found.folder + "/lock").c_str(), nullptr, 10));
     } else if (const auto report = api::exit_report_from_json(slurp(found.folder + "/exit.json"))) {

@@ -1,7 +1,7 @@
 // Where guests are found by name: one folder a guest under the runtime directory.
 //
 //     $XDG_RUNTIME_DIR/yado/NAME/ (root: /run/yado/NAME/)      0700
-//         lock          held (flock) by the guest's process for its life; holds its pid
+//         lock          held (an open-file-description lock) by the guest's process for its life; holds its pid
 //         control.sock  the control socket
 //         guest.json    the configuration
 //         exit.json     how it ended, of a detached guest

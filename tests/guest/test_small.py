@@ -58,6 +58,26 @@ class SmallGuest(unittest.TestCase):
                 self.assertEqual(said[2], "written " + hashlib.sha256(second.read_bytes()[: 2 << 20]).hexdigest())
             self.assertEqual(first.read_bytes(), content)
 
+    def test_packed_rings_carry_disks_and_network(self):
+        with tempfile.TemporaryDirectory() as folder:
+            first, second = pathlib.Path(folder, "a.img"), pathlib.Path(folder, "b.img")
+            content = os.urandom(1 << 20)
+            first.write_bytes(content)
+            second.write_bytes(bytes(4 << 20))
+            with small_guest("disk,net,rng", "--net", "user", "--rings", "packed", "--disk", f"path={first},readonly=on",
+                             "--disk", f"path={second}") as guest:
+                self.finish(guest)
+                self.assertEqual(guest.results("disk")[0], "sum " + hashlib.sha256(content).hexdigest())
+                self.assertIn("written blocks read back", guest.results("disk"))
+                self.assertIn("dhcp answered", guest.results("net"))
+
+    def test_virtio_console_shows_and_types(self):
+        with small_guest("hvc", "--net", "none", "--console-device", "virtio") as guest:
+            guest.expect(r"yado-test hvc: shown", BOOT)
+            guest.type("typed words\n")
+            self.finish(guest)
+            self.assertIn("read typed words", guest.results("hvc"))
+
     def test_a_snapshot_disk_keeps_the_image_as_it_was(self):
         with tempfile.TemporaryDirectory() as folder:
             first, second = pathlib.Path(folder, "a.img"), pathlib.Path(folder, "b.img")
