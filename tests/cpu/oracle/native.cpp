@@ -155,7 +155,7 @@ void put_exit() {
 
 /// Where a case goes on after its last byte. Without room: a fault at that place, which means the same.
 void put_end(uint8_t* at, size_t room, Mode mode) {
-    static const uint8_t kFar[8] = {0x66, 0xea, 0, 0, 0, 0x11, 0x33, 0};
+    static const uint8_t kFar[8] = {0x66, 0xea, kExit & 0xff, kExit >> 8 & 0xff, kExit >> 16 & 0xff, kExit >> 24, kLongCode, 0};
     if (mode == Mode::Long && room >= 5) {
         const auto relative = static_cast<uint32_t>(kExit - reinterpret_cast<uint64_t>(at) - 5);
         at[0] = 0xe9;

@@ -43,7 +43,7 @@ bool harmless(Mode mode, uint64_t address, uint64_t size) {
 bool keeps_off_edges(Mode mode, const ZydisDecodedInstruction& insn, const ZydisDecodedOperand* operands) {
     switch (insn.mnemonic) {
         case ZYDIS_MNEMONIC_MASKMOVDQU: case ZYDIS_MNEMONIC_MASKMOVQ: return true;
-        case ZYDIS_MNEMONIC_POP:   // of a segment register: 2 bytes or all are read
+        case ZYDIS_MNEMONIC_PUSH: case ZYDIS_MNEMONIC_POP:   // of a segment register: 2 bytes or all are touched
             return operands[0].type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(operands[0].reg.value) == ZYDIS_REGCLASS_SEGMENT;
         case ZYDIS_MNEMONIC_FXRSTOR: case ZYDIS_MNEMONIC_FXRSTOR64: case ZYDIS_MNEMONIC_XRSTOR: case ZYDIS_MNEMONIC_XRSTOR64:
         case ZYDIS_MNEMONIC_FXSAVE: case ZYDIS_MNEMONIC_FXSAVE64: case ZYDIS_MNEMONIC_XSAVE: case ZYDIS_MNEMONIC_XSAVE64: return true;
@@ -242,8 +242,8 @@ void Generator::fill(Case* test, const Decoded& d, unsigned index, uint64_t at, 
     const bool branch = d.insn.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE;
     if (branch && (d.operands[index].actions & ZYDIS_OPERAND_ACTION_MASK_READ)) put(0, branch_target(*test, d.insn.mnemonic, random), std::min<size_t>(8, size));
     switch (d.insn.mnemonic) {
-        case ZYDIS_MNEMONIC_LDMXCSR:
-            if (!random.one_in(4)) put(0, random.next() & 0xffff, 4);
+        case ZYDIS_MNEMONIC_LDMXCSR:   // bit 17 is AMD's misaligned exception mode
+            put(0, random.one_in(4) ? random.next() & ~(1ull << 17) : random.next() & 0xffff, 4);
             break;
         case ZYDIS_MNEMONIC_FXRSTOR: case ZYDIS_MNEMONIC_FXRSTOR64: case ZYDIS_MNEMONIC_XRSTOR: case ZYDIS_MNEMONIC_XRSTOR64: {
             const Registers r = random_registers(random, mode_);
@@ -251,7 +251,7 @@ void Generator::fill(Case* test, const Decoded& d, unsigned index, uint64_t at, 
             std::memcpy(bytes.data(), r.fx.data(), 512);
             std::memset(bytes.data() + 512, 0, 64);
             bytes[512] = static_cast<uint8_t>(random.below(4));
-            if (random.one_in(12)) put(24, random.next(), 4);
+            if (random.one_in(12)) put(24, random.next() & ~(1ull << 17), 4);
             if (random.one_in(12)) bytes[512 + random.below(64)] = 1;
             if (at + bytes.size() > kWindow + kWindowSize) return;
             break;
