@@ -10,7 +10,8 @@ namespace yado::api {
 
 namespace {
 
-constexpr Bytes kLeastMemory = 4_MiB;  // machine/layout.cpp's
+constexpr Bytes kLeastMemory = 4_MiB;  // as machine/layout.cpp wants
+constexpr Bytes kMemoryStep = 1_MiB;
 
 /// FNV-1a: a fixed MAC address for a fixed name, not a secret.
 uint32_t hash_of(std::string_view text) {
@@ -38,8 +39,8 @@ Result<> check_id(std::string_view id) {
 
 Result<> check_memory(Bytes memory, Bytes host) {
     if (memory.value() == 0) return fail(ErrorKind::Usage, "memory is 0; a guest needs some, such as --memory 512M");
-    if (memory < kLeastMemory) return fail(ErrorKind::Usage, "memory {} is too little; the least is 1M", to_string(memory));
-    if (memory.value() % kLeastMemory.value() != 0)
+    if (memory < kLeastMemory) return fail(ErrorKind::Usage, "memory {} is too little; the least is {}", to_string(memory), to_string(kLeastMemory));
+    if (memory.value() % kMemoryStep.value() != 0)
         return fail(ErrorKind::Usage, "memory {} is not a whole number of MiB; use {}M", to_string(memory), (memory.value() >> 20) + 1);
     if (memory > host)
         return fail(ErrorKind::Usage, "memory {} is more than this host has; use at most {}M", to_string(memory), host.value() >> 20);
