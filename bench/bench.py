@@ -72,8 +72,9 @@ def resident_beyond_ram(pid, ram_marks):
 
 
 class Side:
-    def __init__(self, name, small, image, loop, ram_marks):
-        self.name, self.small, self.image, self.loop, self.ram_marks = name, small, image, loop, ram_marks
+    def __init__(self, name, small, image, loop, ram_marks, cache_marks):
+        self.name, self.small, self.image, self.loop = name, small, image, loop
+        self.ram_marks, self.cache_marks = ram_marks, cache_marks
 
 
 def sides(args, loop, image):
@@ -92,18 +93,17 @@ def sides(args, loop, image):
         return [args.yado, "run", "--engine", "bt", "--cpus", str(cpus), "--memory", "512M", "debian"]
 
     def qemu_image(cpus):
-        return [*qemu, "-m", "512", "-smp", str(cpus), "-kernel", str(image / "vmlinuz"), "-initrd", str(image / "initrd.img"), "-append",
-                "root=/dev/vda rw console=ttyS0 quiet", "-snapshot", "-drive", f"file={image / 'disk.img'},if=virtio,format=raw", "-netdev", "user,id=n",
-                "-device", "virtio-net-pci,netdev=n"]
+        return [*qemu, "-m", "512", "-smp", str(cpus), "-kernel", image["kernel"], "-initrd", image["initrd"], "-append", image["append"],
+                "-snapshot", "-drive", f"file={image['disk']},if=virtio,format=raw", "-netdev", "user,id=n", "-device", "virtio-net-pci,netdev=n"]
 
     return [
         Side("yado", yado_small, yado_image,
              [args.yado, "run", "--engine", "bt", "--kernel", loop, "--memory", "16M", "--net", "none", "--debug-exit", "--console", "none"],
-             [lambda line, size: "yado-guest-ram" in line]),
+             [lambda line, size: "yado-guest-ram" in line], [lambda line, size: size == 32 << 20 and "rw-p" in line]),
         Side("qemu", qemu_small, qemu_image,
              ["qemu-system-x86_64", "-accel", "tcg", "-M", "q35", "-m", "16", "-display", "none", "-nodefaults", "-device",
               "isa-debug-exit,iobase=0xf4,iosize=1", "-kernel", loop],
-             [lambda line, size: size == 256 << 20]),
+             [lambda line, size: size == 256 << 20], [lambda line, size: size >= 32 << 20 and "rwxp" in line or "r-xs" in line]),
     ]
 
 
@@ -140,7 +140,7 @@ def measure_login(side, cpus):
 
 
 def measure_idle(side):
-    """Host CPU per cent of an idle guest, and resident KiB beyond its RAM."""
+    """Host CPU per cent of an idle guest, and resident KiB beyond its RAM, with and without the code cache."""
     console = Console(side.small("idle") [:-1] + [side.small("idle")[-1] + " seconds=20"])
     try:
         console.until(r"idle: begins", 300)
@@ -148,7 +148,7 @@ def measure_idle(side):
         before, t0 = cpu_seconds(console.process.pid), time.monotonic()
         time.sleep(10)
         share = (cpu_seconds(console.process.pid) - before) / (time.monotonic() - t0) * 100
-        return share, resident_beyond_ram(console.process.pid, side.ram_marks)
+        return share, resident_beyond_ram(console.process.pid, side.ram_marks), resident_beyond_ram(console.process.pid, side.ram_marks + side.cache_marks)
     finally:
         console.end()
 
@@ -173,7 +173,7 @@ def measure_socket(args):
 
 def collect(args, folder):
     few, many = 2_000_000, 12_000_000
-    image = pathlib.Path(subprocess.run([args.yado, "image", "ls", "--json"], check=True, capture_output=True, text=True).stdout and image_dir(args))
+    image = debian_image(args)
     loops = {n: sides(args, build_loop(folder, n), image) for n in (few, many)}
     both = loops[few]
     rows = {}
@@ -188,9 +188,10 @@ def collect(args, folder):
             note("kernel start to /init, s", side.name, measure_init(side))
             short, long = (seconds_of(loops[n][index].loop) for n in (few, many))
             note("instructions, million a second", side.name, 16 * (many - few) / (long - short) / 1e6)
-            share, kib = measure_idle(side)
+            share, kib, without_cache = measure_idle(side)
             note("host CPU of an idle guest, %", side.name, share)
             note("resident beyond guest RAM (256 MiB, 1 vCPU), MiB", side.name, kib / 1024)
+            note("the same without the code cache, MiB", side.name, without_cache / 1024)
             if run < args.logins:
                 note("image to login prompt, 1 vCPU, s", side.name, measure_login(side, 1))
                 note("image to login prompt, 2 vCPUs, s", side.name, measure_login(side, 2))
@@ -198,11 +199,12 @@ def collect(args, folder):
     return rows
 
 
-def image_dir(args):
+def debian_image(args):
+    """Paths of the image's kernel, initrd and disk, and its kernel command line: both sides boot the same files."""
     listed = json.loads(subprocess.run([args.yado, "image", "ls", "--json"], check=True, capture_output=True, text=True).stdout)
     for entry in listed:
         if entry["name"] == "debian":
-            return entry["path"]
+            return entry
     raise SystemExit("bench: build the image first: yado image build debian")
 
 
