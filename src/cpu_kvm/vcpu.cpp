@@ -212,6 +212,7 @@ Result<> KvmVcpu::apply_msrs(const CpuState& s) {
     MsrBatch batch;
     for (const uint32_t index : machine_.msrs)
         if (const auto it = s.msrs.find(index); it != s.msrs.end()) add(batch, index, it->second);
+        else if (index == msr::MSR_KVM_SYSTEM_TIME_NEW) add(batch, index);  // else KVM writes into what follows a reset
     const int n = kvm_ioctl(fd_.get(), listed_request(KVM_SET_MSRS), batch.head());
     if (n == static_cast<int>(batch.count)) return {};
     const kvm_msr_entry& refused = batch.entries[static_cast<size_t>(std::max(n, 0))];

@@ -2,7 +2,7 @@
 //
 //   0 .. A0000              RAM (first page: real-mode IVT and BIOS data area; 7000 up to 9FC00: boot structures)
 //   A0000 .. C0000          nothing (VGA's hole)
-//   C0000 .. 100000         RAM, told to the guest as reserved: ACPI tables from E0000
+//   C0000 .. 100000         RAM that the guest is not told of, but for E0000 on, reserved: the ACPI tables
 //   100000 .. low end       RAM, low end at most 2 GiB
 //   B0000000 .. C0000000    ECAM
 //   C0000000 .. FEC00000    32-bit PCI window

@@ -31,7 +31,7 @@ AcpiPm::AcpiPm(Wiring wiring) : wiring_(std::move(wiring)), pm_timer_(wiring_.ti
 void AcpiPm::reset() {
     auto s = state_.lock();
     *s = State{};
-    s->control.set(Pm1Control::SCI_EN, true);  // in ACPI mode from the start: the FADT has no SMI_CMD
+    s->control.set(Pm1Control::SCI_EN, true);  // in ACPI mode from the start; port B2h can leave it
     s->carries = pm_timer_.carries(wiring_.timers.clock().now());
     update(*s);
 }
