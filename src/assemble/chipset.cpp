@@ -10,12 +10,6 @@ namespace {
 
 constexpr unsigned kLpcSlot = 0x1f, kSerialIrq = 4, kKeyboardIrq = 1, kMouseIrq = 12;
 
-std::array<bus::IrqLine*, 16> pic_inputs(machine::Pic& pic) {
-    std::array<bus::IrqLine*, 16> lines{};
-    for (unsigned irq = 0; irq < 16; ++irq) lines[irq] = irq == 2 ? nullptr : &pic.line(irq);
-    return lines;
-}
-
 /// ISA IRQs are wired to the pins of their numbers, IRQ 0 to pin 2 (the MADT's override says so).
 std::array<bus::IrqLine*, 16> ioapic_inputs(machine::Ioapic& ioapic) {
     std::array<bus::IrqLine*, 16> lines{};
@@ -29,14 +23,24 @@ std::array<bus::IrqLine*, 24> all_pins(machine::Ioapic& ioapic) {
     return lines;
 }
 
-pci::PirqRouter::Wiring pirq_wiring(machine::Pic& pic, machine::Ioapic& ioapic) {
+pci::PirqRouter::Wiring pirq_wiring(const std::array<bus::IrqLine*, 16>& isa, machine::Ioapic& ioapic) {
     pci::PirqRouter::Wiring w;
     for (unsigned n = 0; n < pci::kPirqs; ++n) w.gsi[n] = &ioapic.line(16 + n);
-    w.isa = pic_inputs(pic);
+    w.isa = isa;
     return w;
 }
 
 }  // namespace
+
+Chipset::PicInputs::PicInputs(machine::Pic& pic) {
+    for (unsigned irq = 0; irq < 16; ++irq) inputs_.push_back(std::make_unique<machine::SharedLine>(pic.line(irq)));
+}
+
+std::array<bus::IrqLine*, 16> Chipset::PicInputs::sources() {
+    std::array<bus::IrqLine*, 16> lines{};
+    for (unsigned irq = 0; irq < 16; ++irq) lines[irq] = irq == 2 ? nullptr : &inputs_[irq]->add_source();
+    return lines;
+}
 
 Chipset::Chipset(const Wiring& w)
     : wiring_(w),
@@ -56,7 +60,8 @@ Chipset::Chipset(const Wiring& w)
                    else
                        wiring_.engine.ioapic_route(pin, std::nullopt);
                }}),
-      isa_({pic_inputs(pic_), ioapic_inputs(ioapic_)}),
+      pic_inputs_(pic_),
+      isa_({pic_inputs_.sources(), ioapic_inputs(ioapic_)}),
       irq0_(isa_.line(0)),
       irq8_(isa_.line(8)),
       pit_({irq0_.legacy_input(), time_}),
@@ -69,7 +74,7 @@ Chipset::Chipset(const Wiring& w)
       fw_cfg_({w.ram}),
       pvpanic_({w.events.panic}),
       debug_exit_({w.events.debug_exit}),
-      pirqs_(pirq_wiring(pic_, ioapic_)),
+      pirqs_(pirq_wiring(pic_inputs_.sources(), ioapic_)),
       pci_(&pirqs_),
       config_ports_(pci_, &reset_control_) {
     if (w.engine.owns_lapic()) {

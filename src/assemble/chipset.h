@@ -87,6 +87,18 @@ class Chipset {
     std::vector<std::unique_ptr<machine::Lapic>> lapics_;  // filled last; before the PIC, whose output asks for them
     machine::Pic pic_;
     machine::Ioapic ioapic_;
+    /// The 8259s' inputs, each shared by an ISA line and the PCI links that a PIRQ route register puts there.
+    class PicInputs {
+      public:
+        explicit PicInputs(machine::Pic& pic);
+        /// A source for each input; nothing for IRQ 2, the cascade.
+        std::array<bus::IrqLine*, 16> sources();
+
+      private:
+        std::vector<std::unique_ptr<machine::SharedLine>> inputs_;
+    };
+
+    PicInputs pic_inputs_;
     machine::IsaIrqs isa_;
     machine::LegacyRoute irq0_, irq8_;
     machine::Pit pit_;

@@ -1,11 +1,10 @@
-// Single-port devices without state: pvpanic, isa-debug-exit, the debug console. Any thread.
+// Single-port devices without state: pvpanic, isa-debug-exit. Any thread.
 #pragma once
 
 #include <functional>
 #include <string>
 
 #include "bus/address_space.h"
-#include "machine/legacy/byte_sink.h"
 #include "machine/power.h"
 
 namespace yado::machine {
@@ -39,20 +38,6 @@ class DebugExit final : public bus::IoHandler {
     explicit DebugExit(Wiring wiring) : wiring_(std::move(wiring)) {}
     uint64_t read(uint64_t, unsigned) override { return 0; }
     void write(uint64_t, unsigned, uint64_t value) override { notify(wiring_.exit, static_cast<uint32_t>(value)); }
-
-  private:
-    Wiring wiring_;
-};
-
-/// Port 0x402, 1 byte: firmware's debug output. Reads E9h, by which firmware knows it is there.
-class DebugConsole final : public bus::IoHandler {
-  public:
-    struct Wiring {
-        ByteSink& output;
-    };
-    explicit DebugConsole(Wiring wiring) : wiring_(wiring) {}
-    uint64_t read(uint64_t, unsigned) override { return 0xe9; }
-    void write(uint64_t, unsigned, uint64_t value) override { wiring_.output.put(static_cast<std::byte>(value)); }
 
   private:
     Wiring wiring_;

@@ -33,24 +33,4 @@ class ResetControl final : public bus::Device, public bus::IoHandler {
     Guarded<ResetControlRegister> value_;
 };
 
-/// Ports CF8h to CFFh: a byte at CF9h is the reset control, all else PCI's configuration mechanism (offsets as from
-/// CF8h).
-class Cf8Ports final : public bus::IoHandler {
-  public:
-    struct Wiring {
-        bus::IoHandler& pci;
-        bus::IoHandler& reset_control;
-    };
-    explicit Cf8Ports(Wiring wiring) : wiring_(wiring) {}
-    uint64_t read(uint64_t offset, unsigned size) override {
-        return offset == 1 && size == 1 ? wiring_.reset_control.read(0, 1) : wiring_.pci.read(offset, size);
-    }
-    void write(uint64_t offset, unsigned size, uint64_t value) override {
-        offset == 1 && size == 1 ? wiring_.reset_control.write(0, 1, value) : wiring_.pci.write(offset, size, value);
-    }
-
-  private:
-    Wiring wiring_;
-};
-
 }  // namespace yado::machine

@@ -98,19 +98,5 @@ TEST(ResetControl, ResetsOnTheRiseOfRstCpu) {  // ICH9 13.7.5
     EXPECT_EQ(control.read(0, 1), 0x0eu);
 }
 
-TEST(Cf8Ports, OnlyAByteAtCf9IsTheResetControl) {
-    struct Log final : bus::IoHandler {
-        int writes = 0;
-        uint64_t read(uint64_t, unsigned) override { return 7; }
-        void write(uint64_t, unsigned, uint64_t) override { ++writes; }
-    } pci, reset;
-    Cf8Ports ports({pci, reset});
-    ports.write(0, 4, 0x80000000);
-    ports.write(1, 1, 6);
-    ports.write(5, 1, 6);
-    EXPECT_EQ(pci.writes, 2);
-    EXPECT_EQ(reset.writes, 1);
-}
-
 }  // namespace
 }  // namespace yado::machine
