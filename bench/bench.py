@@ -155,10 +155,9 @@ def measure_idle(side):
 
 def measure_socket(args):
     """Milliseconds from the start of `yado run` until its control socket answers."""
-    name = f"bench{os.getpid()}"
-    runtime = pathlib.Path(os.environ.get("XDG_RUNTIME_DIR") or "/run") / "yado" / name / "control.sock"
-    if os.geteuid() == 0:
-        runtime = pathlib.Path("/run/yado") / name / "control.sock"
+    name = f"bench{os.getpid()}-{time.monotonic_ns()}"
+    home = "/run" if os.geteuid() == 0 else os.environ["XDG_RUNTIME_DIR"]
+    runtime = pathlib.Path(home) / "yado" / name / "control.sock"
     console = Console([args.yado, "run", "--engine", "bt", "--name", name, "--kernel", str(args.guest_dir / "vmlinuz"), "--initrd",
                        str(args.guest_dir / "initrd.gz"), "--memory", "256M", "--net", "none", "--append", "console=ttyS0 quiet test=boot"])
     try:
@@ -169,6 +168,7 @@ def measure_socket(args):
         return (time.monotonic() - console.began) * 1000
     finally:
         console.end()
+        subprocess.run([args.yado, "rm", name], check=False, capture_output=True)
 
 
 def collect(args, folder):
