@@ -19,10 +19,10 @@ GuestImpl::~GuestImpl() {
 }
 
 Result<> GuestImpl::assemble() {
-    model_ = YADO_TRY(cpu::make_model(config_.cpu, engine_.features, config_.cpus, engine_.engine->tsc_hz(), engine_.identity));
+    const auto measured = std::async(std::launch::async, [this] { return engine_.engine->tsc_hz(); });  // while files are read
     YADO_TRY(layout_.populate(memory_));
-    tables_ = YADO_TRY(machine::acpi::install(memory_, {.vcpus = config_.cpus, .physical_address_bits = model_.physical_address_bits}));
-    loaded_ = YADO_TRY(load_kernel(config_, layout_, tables_.rsdp, memory_));
+    YADO_TRY(load());
+    model_ = YADO_TRY(cpu::make_model(config_.cpu, engine_.features, config_.cpus, engine_.engine->tsc_hz(), engine_.identity));
     YADO_TRY(engine_.engine->map_memory(memory_));
     YADO_TRY(make_chipset());
     plugged_ = YADO_TRY(Plugged::create({config_, *chipset_, *engine_.engine, io_.executor(), console_}));
@@ -86,12 +86,17 @@ Result<> GuestImpl::make_processors() {
     return {};
 }
 
+/// Tables and kernel into memory.
+Result<> GuestImpl::load() {
+    const unsigned address_bits = engine_.identity.physical_address_bits;
+    const auto tables = YADO_TRY(machine::acpi::install(memory_, {.vcpus = config_.cpus, .physical_address_bits = address_bits}));
+    loaded_ = YADO_TRY(load_kernel(config_, layout_, tables.rsdp, memory_));
+    return {};
+}
+
 /// Kernel and tables in memory, the boot processor at its entry, the others waiting for SIPI.
 Result<> GuestImpl::boot() {
-    if (!loaded_) {
-        YADO_TRY(machine::acpi::install(memory_, {.vcpus = config_.cpus, .physical_address_bits = model_.physical_address_bits}));
-        loaded_ = YADO_TRY(load_kernel(config_, layout_, tables_.rsdp, memory_));
-    }
+    if (!loaded_) YADO_TRY(load());
     for (uint32_t n = 0; n < config_.cpus; ++n) {
         cpu::CpuState state = n == 0 ? loaded_->state : cpu::reset_state();
         if (n > 0) state.activity = cpu::Activity::WaitForSipi;

@@ -54,6 +54,7 @@ class GuestImpl final : public Guest, private api::GuestPort {
     Result<> on_control(std::function<Result<>()> verb) const;
     Result<> make_chipset();
     Result<> make_processors();
+    Result<> load();
     Result<> boot();
     machine::PowerEvents power_events();
     void on_shutdown(const cpu::ShutdownRequest& request);
@@ -79,7 +80,6 @@ class GuestImpl final : public Guest, private api::GuestPort {
     std::vector<std::unique_ptr<vm::ExitRouter>> routers_;
     vm::Processors processors_;
     std::unique_ptr<vm::RunControl> run_;
-    machine::acpi::Tables tables_;
     std::optional<machine::boot::Entry> loaded_;  ///< in memory already, for the first boot
 
     mutable std::shared_mutex parts_mutex_;  ///< exclusive when parts_gone_ is set
