@@ -8,48 +8,16 @@ import argparse
 import json
 import os
 import pathlib
-import pty
 import re
-import select
-import signal
 import statistics
 import struct
 import subprocess
 import tempfile
 import time
 
+from console import Console
+
 HERE = pathlib.Path(__file__).resolve().parent
-
-
-class Console:
-    """A process on a pseudo-terminal whose output is awaited."""
-
-    def __init__(self, command):
-        master, slave = pty.openpty()
-        self.began = time.monotonic()
-        self.process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
-        os.close(slave)
-        self.master, self.text = master, ""
-
-    def until(self, pattern, seconds):
-        """Seconds from the start of the process until the pattern is on the console."""
-        end = time.monotonic() + seconds
-        while not re.search(pattern, self.text):
-            left = end - time.monotonic()
-            if left <= 0 or self.process.poll() is not None and not select.select([self.master], [], [], 0)[0]:
-                raise RuntimeError(f"no {pattern!r}: {self.text[-2000:]}")
-            if select.select([self.master], [], [], min(left, 0.5))[0]:
-                try:
-                    self.text += os.read(self.master, 65536).decode(errors="replace")
-                except OSError:
-                    time.sleep(0.01)
-        return time.monotonic() - self.began
-
-    def end(self):
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        os.close(self.master)
 
 
 def cpu_seconds(pid):

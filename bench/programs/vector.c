@@ -1,0 +1,2 @@
+#include "bench.h"
+const struct program kVector[] = {{0}};
