@@ -1,9 +1,10 @@
-// A translator for comparisons with another engine: blocks are translated at once, run one at a time, flags exact at faults.
+// A translator for comparisons with another engine: blocks are translated at once and run one at a time.
 #pragma once
 
 #include <memory>
 
 #include "base/error.h"
+#include "cpu_bt/flag_mode.h"
 
 namespace yado::cpu_interp {
 class Core;
@@ -12,6 +13,6 @@ class Tier;
 
 namespace yado::cpu_bt {
 
-Result<std::unique_ptr<cpu_interp::Tier>> make_test_tier(cpu_interp::Core& core);
+Result<std::unique_ptr<cpu_interp::Tier>> make_test_tier(cpu_interp::Core& core, FlagMode flags);
 
 }  // namespace yado::cpu_bt

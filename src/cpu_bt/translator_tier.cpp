@@ -140,8 +140,8 @@ uint64_t TranslatorTier::begin_vectors(Core* core) {
     return cpu_interp::fpu_host_mxcsr(*c.fpu);
 }
 
-Result<std::unique_ptr<cpu_interp::Tier>> make_test_tier(Core& core) {
-    return YADO_TRY(TranslatorTier::create(core, {.warm = 1, .flags = FlagMode::Strict, .link = false}));
+Result<std::unique_ptr<cpu_interp::Tier>> make_test_tier(Core& core, FlagMode flags) {
+    return YADO_TRY(TranslatorTier::create(core, {.warm = 1, .flags = flags, .link = false}));
 }
 
 }  // namespace yado::cpu_bt
