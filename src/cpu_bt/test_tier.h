@@ -1,4 +1,4 @@
-// A translator for comparisons with another engine: blocks are translated at once and run one at a time.
+// A translator for tests: blocks are translated the first time that they run.
 #pragma once
 
 #include <memory>
@@ -13,6 +13,9 @@ class Tier;
 
 namespace yado::cpu_bt {
 
-Result<std::unique_ptr<cpu_interp::Tier>> make_test_tier(cpu_interp::Core& core, FlagMode flags);
+/// Whether a block's direct jumps lead into the next block, or back to the run loop.
+enum class Linking : uint8_t { Off, On };
+
+Result<std::unique_ptr<cpu_interp::Tier>> make_test_tier(cpu_interp::Core& core, FlagMode flags, Linking linking);
 
 }  // namespace yado::cpu_bt

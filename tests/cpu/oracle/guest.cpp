@@ -57,7 +57,7 @@ Guest::Guest(Runner runner) : runner_(runner), devices_(std::make_unique<Devices
     const cpu::VcpuWiring wiring{0, model_, memory_, *devices_, nullptr, nullptr, 1'000'000'000};
     stepper_ = std::make_unique<cpu_interp::Stepper>(wiring, cpu_interp::make_shared_state(memory_));
     const auto flags = runner == Runner::Strict ? cpu_bt::FlagMode::Strict : cpu_bt::FlagMode::Live;
-    if (runner != Runner::Interpreter) must(stepper_->add_tier([=](cpu_interp::Core& core) { return cpu_bt::make_test_tier(core, flags); }));
+    if (runner != Runner::Interpreter) must(stepper_->add_tier([=](cpu_interp::Core& core) { return cpu_bt::make_test_tier(core, flags, cpu_bt::Linking::Off); }));
     build_tables();
 }
 
