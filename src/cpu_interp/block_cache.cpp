@@ -90,15 +90,17 @@ BlockCache::BlockCache(Core& core) : core_(core) {
 
 BlockCache::~BlockCache() { munmap(arena_, kArenaBytes); }
 
-void BlockCache::drop_page(uint64_t page) {
-    if (pages_.erase(page) != 0) core_.fetch_flush();
+void BlockCache::drop_pages(std::span<const uint64_t> pages) {
+    size_t dropped = 0;
+    for (const uint64_t page : pages) dropped += pages_.erase(page);
+    if (dropped != 0) core_.forget_jumps();
 }
 
 void BlockCache::drop_all() {
     pages_.clear();
     used_ = 0;
     if (core_.tier) core_.tier->reset();
-    core_.fetch_flush();
+    core_.forget_jumps();
 }
 
 Block* BlockCache::lookup(uint64_t gpa, uint8_t mode) {

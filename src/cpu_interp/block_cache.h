@@ -26,7 +26,7 @@ class BlockCache {
     /// GuestFault as an instruction fetch does.
     Block* alone(uint64_t rip);
 
-    void drop_page(uint64_t page);
+    void drop_pages(std::span<const uint64_t> pages);
     void drop_all();
     size_t bytes_used() const { return used_; }
 

@@ -1,6 +1,8 @@
 // Core's own members that are neither memory nor system: its parts, the rendezvous, code pages' side of stores.
 #include "cpu_interp/core.h"
 
+#include <algorithm>
+
 #include "cpu_interp/block_cache.h"
 #include "cpu_interp/chain.h"
 #include "cpu_interp/fpu/fpu.h"
@@ -33,15 +35,9 @@ void Core::code_store(const Insn* i, uint64_t gpa, unsigned size) {
     throw RetryAlone{};
 }
 
-void Core::fetch_flush() {
-    ++epoch;
+void Core::forget_jumps() {
+    std::ranges::fill(jumps, JumpEntry{});
     context = 0;  // the run loop computes it anew
-    std::memset(fetched_pages, 0, sizeof fetched_pages);
-}
-
-void Core::fetch_flush_page(uint64_t linear) {
-    const unsigned page = linear >> 12 & (kFetchedPages - 1);
-    if (fetched_pages[page / 64] >> (page % 64) & 1) fetch_flush();
 }
 
 uint64_t Core::address_slow(const Insn* i, unsigned size, Acc acc) {

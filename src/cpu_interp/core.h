@@ -225,10 +225,17 @@ class Core {
     };
     CodePage fetch_page(uint64_t linear);
 
-    /// tlb_flush_* call this: what was looked up by linear address (jump cache, code pages) is void. The page form drops
-    /// only if code was ever fetched from that page.
-    void fetch_flush();
+    /// The jump cache is void: blocks are gone.
+    void forget_jumps();
+    /// What code was looked up in that linear page is void.
     void fetch_flush_page(uint64_t linear);
+
+    /// CR3 was loaded with PCIDs on. `keep`: bit 63 asked that the new PCID's entries stay.
+    enum class TlbKeep : bool { No, Yes };
+    void switch_pcid(unsigned from, unsigned to, TlbKeep keep);
+    /// INVPCID for PCIDs that CR3 does not select.
+    void tlb_forget_pcid(unsigned pcid);
+    void tlb_forget_other_pcids();
 
     void tlb_flush_all();
     void tlb_flush_nonglobal();
@@ -277,12 +284,9 @@ class Core {
     bool nmi_waiting = false;          ///< Signal::Nmi was seen, NMIs are blocked
     uint64_t chain_base = 0;           ///< CS base that the jump cache's entries outside 64-bit mode were made with
     bool interrupt_waiting = false;    ///< Signal::Interrupt was seen, could not be taken yet
-    uint64_t context = 0;              ///< what jump-cache entries must match: epoch, mode, user; 0: no chaining
+    uint64_t context = 0;              ///< what jump-cache entries must match: generation, mode, rights; 0: no chaining
     uint32_t pauses = 0;
-    uint64_t epoch = 1;                ///< counts fetch_flush()
     JumpEntry jumps[kJumpCacheSize];
-    static constexpr unsigned kFetchedPages = 4096;
-    uint64_t fetched_pages[kFetchedPages / 64] = {};  ///< hash of the linear pages that jump-cache entries lie in
 };
 
 /// The tail call that makes threaded code.

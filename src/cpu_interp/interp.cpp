@@ -126,7 +126,7 @@ std::optional<cpu::Exit> InterpVcpu::serve_requests() {
 void InterpVcpu::drop_stale_code() {
     const Shared::Stale stale = shared_->take_stale(*core_);
     if (stale.all) return core_->blocks->drop_all();
-    for (const uint64_t page : stale.pages) core_->blocks->drop_page(page);
+    core_->blocks->drop_pages(stale.pages);
 }
 
 /// SDM vol. 3, 8.4.2 and 10.4.7.3: the boot processor starts again, the others wait for a SIPI.
@@ -249,7 +249,7 @@ struct Stepper::Impl {
     void catch_up() {
         if (core.requests.load() & Core::kReqStop) shared->answer(core);
         const Shared::Stale stale = shared->take_stale(core);
-        for (const uint64_t page : stale.pages) core.blocks->drop_page(page);
+        core.blocks->drop_pages(stale.pages);
         if (stale.all) core.blocks->drop_all();
     }
 };

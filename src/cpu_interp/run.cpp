@@ -3,6 +3,7 @@
 #include "cpu_interp/block_cache.h"
 #include "cpu_interp/chain.h"
 #include "cpu_interp/system/system.h"
+#include "cpu_interp/system/system_state.h"
 #include "cpu_interp/tier.h"
 
 namespace yado::cpu_interp {
@@ -33,7 +34,7 @@ MaybeFault catching(Core& c, bool* retry_alone, F f) {
     return fault;
 }
 
-/// What jump-cache entries must agree with. Address-space changes count the epoch; outside 64-bit mode CS.base does too.
+/// What jump-cache entries must agree with. Outside 64-bit mode CS.base counts, too.
 void refresh_context(Core& c) {
     if (limited(c)) {
         c.context = 0;
@@ -41,9 +42,10 @@ void refresh_context(Core& c) {
     }
     if (c.code_mode != CodeMode::Bits64 && c.seg[cpu::CS].base != c.chain_base) {
         c.chain_base = c.seg[cpu::CS].base;
-        c.fetch_flush();
+        c.forget_jumps();
     }
-    c.context = c.epoch << 4 | static_cast<uint64_t>(c.code_mode) << 2 | static_cast<uint64_t>(c.mmu);
+    const uint64_t id = c.mmu == Mmu::User ? c.system->generation : c.system->kernel_epoch;
+    c.context = id << 4 | static_cast<uint64_t>(c.code_mode) << 2 | static_cast<uint64_t>(c.mmu);
 }
 
 const void* native_entry(const Core& c, const Block& b) {
@@ -51,12 +53,19 @@ const void* native_entry(const Core& c, const Block& b) {
     return c.tier->untranslated();
 }
 
+/// So that invalidations find what the jump cache knows of a page.
+void note_code(Core& c, uint64_t linear) {
+    SystemState& s = *c.system;
+    if (c.mmu == Mmu::User) return s.user_code.set(linear);
+    s.kernel_code.set(linear);
+    s.nonglobal_kernel_code |= !s.fetch[linear >> 12 & (kFetchSize - 1)].global;
+}
+
 void remember(Core& c, Block* b) {
     refresh_context(c);  // finding the block may have flushed
     if (c.context == 0) return;
     c.jumps[jump_slot(c.rip)] = {c.rip, c.context, b, native_entry(c, *b)};
-    const unsigned page = linear_of_rip(c, c.rip) >> 12 & (Core::kFetchedPages - 1);
-    c.fetched_pages[page / 64] |= uint64_t{1} << (page % 64);
+    note_code(c, linear_of_rip(c, c.rip));
 }
 
 Block* next_block(Core& c) {

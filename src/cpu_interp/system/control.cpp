@@ -83,11 +83,15 @@ void write_cr0(Core& c, const Insn* i, uint64_t value) {
 }
 
 void write_cr3(Core& c, const Insn* i, uint64_t value) {
-    if (c.cr4 & cr4::PCIDE) value &= ~(1ull << 63);  // keep this PCID's entries: we may drop more than asked
+    const bool pcids = c.cr4 & cr4::PCIDE;
+    const auto keep = pcids && value >> 63 ? Core::TlbKeep::Yes : Core::TlbKeep::No;
+    if (pcids) value &= ~(1ull << 63);
     if (long_mode(c) && value & (c.system->physical_reserved | 0xfff0'0000'0000'0000)) c.raise(i, Vec::GP, 0);
     if (!long_mode(c) && pae_paging(c.cr0, c.cr4, c.efer)) reload_pdptes(c, i, value);
+    const auto from = static_cast<unsigned>(c.cr3 & 0xfff);
     c.cr3 = value;
-    c.tlb_flush_nonglobal();
+    if (pcids) c.switch_pcid(from, static_cast<unsigned>(value & 0xfff), keep);
+    else c.tlb_flush_nonglobal();
 }
 
 void write_cr4(Core& c, const Insn* i, uint64_t value) {
@@ -169,7 +173,13 @@ void invlpg(Core& c, const Insn* i) {
     c.rip = c.next_rip(i);
 }
 
-/// SDM vol. 2, INVPCID. The TLB holds one PCID's entries only, so the other types flush all that are not global, or all.
+/// One PCID's entries: a page's, or all that are not global.
+void invalidate_pcid(Core& c, unsigned pcid, const uint64_t* page) {
+    if (!(c.cr4 & cr4::PCIDE) || pcid == (c.cr3 & 0xfff)) return page ? c.tlb_flush_page(*page) : c.tlb_flush_nonglobal();
+    c.tlb_forget_pcid(pcid);
+}
+
+/// SDM vol. 2, INVPCID.
 void invpcid(Core& c, const Insn* i) {
     if (!c.wiring.model.has(cpu::Feature::INVPCID) || !i->mem) c.raise(i, Vec::UD);
     need_cpl0(c, i);
@@ -182,8 +192,12 @@ void invpcid(Core& c, const Insn* i) {
     if (type == 0) bad |= !canonical(descriptor[1]);
     if (bad) c.raise(i, Vec::GP, 0);
     switch (type) {
-    case 0: c.tlb_flush_page(descriptor[1]); break;
-    case 1: case 3: c.tlb_flush_nonglobal(); break;
+    case 0: invalidate_pcid(c, static_cast<unsigned>(pcid), &descriptor[1]); break;
+    case 1: invalidate_pcid(c, static_cast<unsigned>(pcid), nullptr); break;
+    case 3:
+        c.tlb_forget_other_pcids();
+        c.tlb_flush_nonglobal();
+        break;
     default: c.tlb_flush_all();
     }
     c.rip = c.next_rip(i);

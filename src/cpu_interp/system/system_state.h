@@ -27,6 +27,33 @@ struct FetchEntry {
 };
 inline constexpr unsigned kFetchSize = 256;
 
+/// A hash of the linear pages that jump-cache entries lie in: no false negatives.
+class CodePages {
+  public:
+    bool test(uint64_t linear) const { return word(linear) >> (linear >> 12 & 63) & 1; }
+    void set(uint64_t linear) { words_[linear >> 18 & (kWords - 1)] |= uint64_t{1} << (linear >> 12 & 63); }
+
+  private:
+    static constexpr unsigned kWords = 64;
+    uint64_t word(uint64_t linear) const { return words_[linear >> 18 & (kWords - 1)]; }
+    std::array<uint64_t, kWords> words_{};
+};
+
+struct ParkedEntry {
+    uint16_t rights, index;
+    TlbEntry entry;
+};
+/// What is kept of a PCID that CR3 does not select now.
+struct AddressSpace {
+    unsigned pcid = 0;
+    uint64_t generation = 0;  ///< 0: nothing is kept
+    uint64_t last_used = 0;
+    CodePages user_code;
+    std::vector<ParkedEntry> entries;
+};
+/// Linux cycles through six on each processor.
+inline constexpr unsigned kParkedSpaces = 8;
+
 class SystemState {
   public:
     explicit SystemState(const cpu::VcpuWiring& wiring);
@@ -61,7 +88,12 @@ class SystemState {
     std::array<uint64_t, 4> pdpte{};             ///< PAE paging (SDM vol. 3, 4.4.1)
     uint64_t used[3][kTlbSize / 64] = {};        ///< TLB entries that may be valid
     uint64_t large_regions = 0;                  ///< hash of linear bits 63:30 where large pages were entered
-    uint64_t generation = 1, global_generation = 1;
+    uint64_t generation = 1, global_generation = 1, last_generation = 1;
+    uint64_t kernel_epoch = 1;                   ///< of supervisor code in the jump cache
+    bool nonglobal_kernel_code = false;          ///< some of it depends on the address space
+    CodePages user_code, kernel_code;
+    std::array<AddressSpace, kParkedSpaces> spaces;
+    uint64_t switches = 0;
     std::array<FetchEntry, kFetchSize> fetch{};
     bool alignment_check = false;                ///< CR0.AM, RFLAGS.AC and CPL 3
 
