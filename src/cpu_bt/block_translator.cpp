@@ -137,7 +137,7 @@ void BlockTranslator::add_cold(size_t jump, Cold::Kind kind, uint32_t target) {
 /// Misses of the running instruction go on here.
 void BlockTranslator::resume_here() {
     for (auto c = cold_.rbegin(); c != cold_.rend() && c->insn == n_; ++c)
-        if (c->kind == Cold::Kind::Interpret && c->resume == 0) c->resume = code_.here();
+        if (c->kind != Cold::Kind::LoadVectors) c->resume = code_.here();
 }
 
 void BlockTranslator::call_block_part(BlockPart part) {
@@ -150,7 +150,7 @@ void BlockTranslator::jump_block_part(BlockPart part) { calls_.push_back({code_.
 
 void BlockTranslator::cold_parts() {
     for (size_t k = 0; k < cold_.size(); ++k) cold_part(cold_[k]);
-    for (const BlockPart part : {BlockPart::Interpret, BlockPart::LoadVectors, BlockPart::Leave}) block_part(part);
+    for (const BlockPart part : {BlockPart::Interpret, BlockPart::LoadVectors, BlockPart::Leave, BlockPart::Miss}) block_part(part);
 }
 
 /// What the block's cold parts have in common: they name the block.
@@ -171,44 +171,67 @@ size_t BlockTranslator::emit_block_part(BlockPart part) {
         code_.jump_to(runtime_.interpret());
         return start;
     }
+    if (part == BlockPart::Miss) code_.store(at::kMissed, kRax);
     code_.mov(code_.rax, block);
     code_.store(at::kExitBlock, kRax);
-    code_.jump_to(part == BlockPart::Leave ? runtime_.leave() : runtime_.load_vectors());
+    switch (part) {
+    case BlockPart::Leave: code_.jump_to(runtime_.leave()); break;
+    case BlockPart::Miss: code_.jump_to(runtime_.miss()); break;
+    default: code_.jump_to(runtime_.load_vectors());
+    }
     return start;
 }
 
+void BlockTranslator::exit_at(uint32_t n) { code_.mov(code_.dword[code_.rbp + at::kExitInsn], n); }
+
 void BlockTranslator::cold_part(const Cold& c) {
     code_.bind(c.jump);
-    const auto exit_at = [&](uint32_t n) { code_.mov(code_.dword[code_.rbp + at::kExitInsn], n); };
     switch (c.kind) {
-    case Cold::Kind::Interpret:
-        YADO_CHECK(c.resume != 0);
-        code_.mov(code_.eax, c.insn);
-        call_block_part(BlockPart::Interpret);
-        if (c.vectors) {
-            exit_at(c.insn + 1);
-            call_block_part(BlockPart::LoadVectors);
-            FlagTracker::emit_load(code_);
-        }
-        code_.jump_to(c.resume);
-        return;
-    case Cold::Kind::Leave:
-        if (c.flags == Place::Host) FlagTracker::emit_save(code_);
-        exit_at(c.insn);
-        return jump_block_part(BlockPart::Leave);
+    case Cold::Kind::Miss: return miss_part(c);
+    case Cold::Kind::Interpret: return interpret_part(c);
+    case Cold::Kind::Leave: return leave_part(c);
+    case Cold::Kind::Follow: return follow_part(c);
     case Cold::Kind::LoadVectors:
         exit_at(c.insn);
         call_block_part(BlockPart::LoadVectors);
-        code_.jump_to(c.resume);
-        return;
-    case Cold::Kind::Follow:
-        if (c.flags == Place::Host) FlagTracker::emit_save(code_);
-        linear_of(kRax, c.target);
-        code_.store(at::kRip, kRax);
-        exit_at(c.flags == Place::Host || c.flags == Place::Both ? exit_reason::kFollowFlags : exit_reason::kFollow);
-        code_.mov(code_.dword[code_.rbp + at::kExitLink], static_cast<uint32_t>(c.jump));
-        return jump_block_part(BlockPart::Leave);
+        return code_.jump_to(c.resume);
     }
+}
+
+void BlockTranslator::interpret_part(const Cold& c) {
+    YADO_CHECK(c.resume != 0);
+    code_.mov(code_.eax, c.insn);
+    call_block_part(BlockPart::Interpret);
+    if (c.vectors) {
+        exit_at(c.insn + 1);
+        call_block_part(BlockPart::LoadVectors);
+        FlagTracker::emit_load(code_);
+    }
+    code_.jump_to(c.resume);
+}
+
+/// rax is the linear address XOR the tag, rcx the entry's offset.
+void BlockTranslator::miss_part(const Cold& c) {
+    code_.xor_(code_.rax, code_.qword[code_.rbp + code_.rcx + c.tag]);
+    code_.mov(code_.ecx, c.access.packed());
+    call_block_part(BlockPart::Miss);
+    code_.aim(code_.jump_if(cc::kEqual), c.retry);
+    fallback(forms_[c.insn]) == Cold::Kind::Leave ? leave_part(c) : interpret_part(c);
+}
+
+void BlockTranslator::leave_part(const Cold& c) {
+    if (c.flags == Place::Host) FlagTracker::emit_save(code_);
+    exit_at(c.insn);
+    jump_block_part(BlockPart::Leave);
+}
+
+void BlockTranslator::follow_part(const Cold& c) {
+    if (c.flags == Place::Host) FlagTracker::emit_save(code_);
+    linear_of(kRax, c.target);
+    code_.store(at::kRip, kRax);
+    exit_at(c.flags == Place::Host || c.flags == Place::Both ? exit_reason::kFollowFlags : exit_reason::kFollow);
+    code_.mov(code_.dword[code_.rbp + at::kExitLink], static_cast<uint32_t>(c.jump));
+    jump_block_part(BlockPart::Leave);
 }
 
 }  // namespace yado::cpu_bt

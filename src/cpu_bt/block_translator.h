@@ -68,6 +68,7 @@ class BlockTranslator {
     /// A cold part, emitted behind the block.
     struct Cold {
         enum class Kind : uint8_t {
+            Miss,         ///< fill the TLB and try again; failing that, as Interpret, or Leave if the instruction ends the block
             Interpret,    ///< run instruction `insn` by the interpreter, go on at `resume`
             Leave,        ///< leave translated code in front of `insn`
             Follow,       ///< leave for `target` (page offset); may be linked: `jump` is patched
@@ -80,9 +81,12 @@ class BlockTranslator {
         bool vectors = false;   ///< XMM registers are expected at `resume`
         FlagTracker::Place flags = FlagTracker::Place::Dead;  ///< at the jump
         uint32_t target = 0;
+        size_t retry = 0;       ///< Miss: where the lookup of rax begins
+        int tag = 0;            ///< Miss: displacement of the tag that rax was compared with
+        Miss access{};
     };
     /// Ends of cold parts that all of a block share; emitted once if called.
-    enum class BlockPart : uint8_t { Interpret, LoadVectors, Leave };
+    enum class BlockPart : uint8_t { Interpret, LoadVectors, Leave, Miss };
     struct Call {
         size_t jump;
         BlockPart part;
@@ -97,6 +101,11 @@ class BlockTranslator {
     void finish();
     void cold_parts();
     void cold_part(const Cold& c);
+    void interpret_part(const Cold& c);
+    void miss_part(const Cold& c);
+    void leave_part(const Cold& c);
+    void follow_part(const Cold& c);
+    void exit_at(uint32_t n);
     void block_part(BlockPart part);
     size_t emit_block_part(BlockPart part);
     void call_block_part(BlockPart part);
@@ -121,10 +130,11 @@ class BlockTranslator {
     /// rax = linear address of the memory operand. Clobbers rcx; EFLAGS only with a segment base.
     void linear_address(const Insn& i);
     /// Looks rax up in the TLB; then rax + rcx is the host address. Destroys EFLAGS.
-    void look_up(unsigned size, bool write, unsigned align_mask = 0);
+    enum class Aligned : bool { No, Yes };
+    void look_up(unsigned size, bool write, Aligned aligned = Aligned::No);
     /// Address and lookup of an instruction's operand.
-    void memory_operand(const Insn& i, unsigned size, bool write, unsigned align_mask = 0);
-    Cold::Kind on_miss() const { return forms_[n_].ends_block ? Cold::Kind::Leave : Cold::Kind::Interpret; }
+    void memory_operand(const Insn& i, unsigned size, bool write, Aligned aligned = Aligned::No);
+    static Cold::Kind fallback(const Form& f) { return f.ends_block ? Cold::Kind::Leave : Cold::Kind::Interpret; }
     unsigned size_of(const Insn& i, Width width) const { return width == Width::Operand ? i.opsize : static_cast<unsigned>(width); }
     bool has_high_byte(const Insn& i, const Form& f) const;
     Encoding encoding_of(const Insn& i, const Form& f) const;

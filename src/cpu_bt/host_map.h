@@ -45,7 +45,7 @@ YADO_AT(kExitBlock, native.exit_block);
 YADO_AT(kExitInsn, native.exit_insn);
 YADO_AT(kExitLink, native.exit_link);
 YADO_AT(kKept, native.kept);
-YADO_AT(kKeptPage, native.kept_page);
+YADO_AT(kMissed, native.missed);
 YADO_AT(kVectors, native.vectors);
 YADO_AT(kContext, context);
 YADO_AT(kJumps, jumps);

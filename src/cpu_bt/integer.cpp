@@ -101,7 +101,7 @@ void BlockTranslator::check_signed_division(bool wide) {
 void BlockTranslator::compare_exchange(const Insn& i, const Form& f) {
     if (!i.mem || has_high_byte(i, f) || !addressable(i) || host(i.reg) == kAtHome) return run_interpreted();
     const unsigned size = size_of(i, f.rm_width);
-    memory_operand(i, size, true, i.lock ? size - 1 : 0);
+    memory_operand(i, size, true, i.lock ? Aligned::Yes : Aligned::No);
     code_.lea(code_.rcx, code_.ptr[code_.rax + code_.rcx]);
     code_.move(kRax, kGuestRax);
     emit(i, f, host(i.reg), Rm::at(kRcx));

@@ -46,26 +46,31 @@ void BlockTranslator::linear_address(const Insn& i) {
 
 /// One compare serves the page, the rights, the size and page crossing: after XOR with a page-aligned tag rax is the
 /// offset in the page if and only if the page is the entry's.
-void BlockTranslator::look_up(unsigned size, bool write, unsigned align_mask) {
+void BlockTranslator::look_up(unsigned size, bool write, Aligned aligned) {
     const int entry = at::kTlb + static_cast<int>(mmu_ * sizeof(TlbEntry) * kTlbSize);
     const int tag = entry + static_cast<int>(write ? offsetof(TlbEntry, write) : offsetof(TlbEntry, read));
+    const size_t retry = code_.here();
     code_.mov(code_.ecx, code_.eax);
     code_.shr(code_.ecx, 12 - kEntryBits);
     code_.and_(code_.ecx, (kTlbSize - 1) << kEntryBits);
     code_.xor_(code_.rax, code_.qword[code_.rbp + code_.rcx + tag]);
-    code_.mov(code_.rcx, code_.qword[code_.rbp + code_.rcx + (entry + static_cast<int>(offsetof(TlbEntry, host)))]);
     code_.cmp(code_.rax, 4096 - size);
     flags_.destroyed();
-    cold(cc::kAbove, on_miss());
-    if (align_mask == 0) return;
-    code_.test(code_.al, align_mask);
-    cold(cc::kNotEqual, on_miss());
+    cold(cc::kAbove, Cold::Kind::Miss);
+    cold_.back().retry = retry;
+    cold_.back().tag = tag;
+    cold_.back().access = {size, write, aligned == Aligned::Yes, n_};
+    if (aligned == Aligned::Yes && size > 1) {
+        code_.test(code_.al, size - 1);
+        cold(cc::kNotEqual, fallback(forms_[n_]));
+    }
+    code_.mov(code_.rcx, code_.qword[code_.rbp + code_.rcx + (entry + static_cast<int>(offsetof(TlbEntry, host)))]);
 }
 
-void BlockTranslator::memory_operand(const Insn& i, unsigned size, bool write, unsigned align_mask) {
+void BlockTranslator::memory_operand(const Insn& i, unsigned size, bool write, Aligned aligned) {
     before_check();
     linear_address(i);
-    look_up(size, write, align_mask);
+    look_up(size, write, aligned);
 }
 
 // --- registers --------------------------------------------------------------------------------------------------------------
@@ -153,8 +158,7 @@ void BlockTranslator::registers_form(const Insn& i, const Form& f) {
 void BlockTranslator::memory_form(const Insn& i, const Form& f) {
     const unsigned size = size_of(i, f.rm_width);
     const bool exchange = i.map == Map::One && (i.opcode & 0xfe) == 0x86;
-    const unsigned align_mask = i.lock || exchange ? size - 1 : f.aligned ? 15 : 0;
-    memory_operand(i, size, writes(f.rm), align_mask);
+    memory_operand(i, size, writes(f.rm), i.lock || exchange || f.aligned ? Aligned::Yes : Aligned::No);
     Rm rm = Rm::at(kRax, kRcx);
     HostReg scratch = kRcx;
     if (needs_host_flags(f) && !flags_.in_host()) {

@@ -23,6 +23,7 @@ Runtime::Runtime(Assembler& code, const Callbacks& callbacks) : code_(code) {
     emit_leave();
     emit_interpret(callbacks);
     emit_load_vectors(callbacks);
+    emit_miss(callbacks);
     emit_untranslated();
     end_ = code_.here();
 }
@@ -108,6 +109,39 @@ void Runtime::emit_load_vectors(const Callbacks& callbacks) {
     code_.mov(code_.byte[code_.rbp + at::kVectors], 1);
     code_.ret();
     code_.bind(refused);
+    code_.add(code_.rsp, 8);
+    code_.jump_to(leave_);
+}
+
+/// A call that leaves XMM registers as they are. Clobbers rcx.
+void Runtime::vectors_around(const void* function) {
+    code_.cmp(code_.byte[code_.rbp + at::kVectors], 0);
+    const size_t none = code_.jump_if(cc::kEqual);
+    code_.load(kRcx, at::kFpu);
+    for (int n = 0; n < 16; ++n) code_.movaps(code_.xword[code_.rcx + kXmmAt + 16 * n], Xbyak::Xmm(n));
+    call_out(function);
+    code_.load(kRcx, at::kFpu);
+    for (int n = 0; n < 16; ++n) code_.movaps(Xbyak::Xmm(n), code_.xword[code_.rcx + kXmmAt + 16 * n]);
+    const size_t done = code_.jump();
+    code_.bind(none);
+    call_out(function);
+    code_.bind(done);
+}
+
+void Runtime::emit_miss(const Callbacks& callbacks) {
+    static_assert(static_cast<int>(cpu_interp::TlbFill::Filled) == 0 && static_cast<int>(cpu_interp::TlbFill::Fault) == 2);
+    miss_ = code_.here();
+    registers_out(true);
+    code_.mov(code_.edx, code_.ecx);
+    code_.load(kRsi, at::kMissed);
+    vectors_around(reinterpret_cast<const void*>(callbacks.fill));
+    registers_in(true);
+    code_.cmp(code_.eax, static_cast<int>(cpu_interp::TlbFill::Fault));
+    const size_t fault = code_.jump_if(cc::kEqual);
+    code_.test(code_.eax, code_.eax);
+    code_.load(kRax, at::kMissed);
+    code_.ret();
+    code_.bind(fault);
     code_.add(code_.rsp, 8);
     code_.jump_to(leave_);
 }

@@ -3,6 +3,7 @@
 //   enter()        C++ -> translated code, until it is left
 //   interpret      run one instruction by the interpreter in the middle of a block
 //   load_vectors   XMM registers and MXCSR into the host's
+//   miss           the TLB does not serve an access: walk the page tables, or fault
 //   leave          translated code -> C++, guest registers back into Core; NativeState says why
 // Thread: the vCPU's own.
 #pragma once
@@ -25,15 +26,30 @@ struct Callbacks {
     uint64_t (*interpret)(Core* core, cpu_interp::Block* block, uint32_t n);
     /// Makes MXCSR the guest's. 0: vector instructions have to be interpreted now.
     uint64_t (*begin_vectors)(Core* core);
+    /// Fills the TLB: what tlb_fill() answers. `what` as packed by Miss.
+    uint64_t (*fill)(Core* core, uint64_t linear, uint32_t what);
 };
 
-/// Offsets of the shared parts; `interpret` and `load_vectors` are called, `leave` is jumped to.
+/// An access that missed, in 32 bits.
+struct Miss {
+    unsigned size;
+    bool write;
+    bool aligned;   ///< must lie at a multiple of its size
+    uint32_t insn;  ///< of the block
+
+    uint32_t packed() const { return size | write << 6 | aligned << 7 | insn << 8; }
+    static Miss unpack(uint32_t v) { return {v & 63, (v >> 6 & 1) != 0, (v >> 7 & 1) != 0, v >> 8}; }
+};
+
+/// Offsets of the shared parts; `interpret`, `load_vectors` and `miss` are called, `leave` is jumped to.
 class Runtime {
   public:
     Runtime(Assembler& code, const Callbacks& callbacks);
 
     size_t interpret() const { return interpret_; }
     size_t load_vectors() const { return load_vectors_; }
+    /// ecx: a packed Miss; NativeState::missed, exit_block. Returns with rax = the linear address, ZF: try again.
+    size_t miss() const { return miss_; }
     /// Flags must be in Core::aflags or dead.
     size_t leave() const { return leave_; }
     size_t untranslated() const { return untranslated_; }
@@ -45,14 +61,16 @@ class Runtime {
     void emit_leave();
     void emit_interpret(const Callbacks& callbacks);
     void emit_load_vectors(const Callbacks& callbacks);
+    void emit_miss(const Callbacks& callbacks);
     void emit_untranslated();
     void registers_out(bool volatile_only);
     void registers_in(bool volatile_only);
     void vectors_out();
+    void vectors_around(const void* function);
     void call_out(const void* function);
 
     Assembler& code_;
-    size_t enter_ = 0, leave_ = 0, leave_saved_ = 0, interpret_ = 0, load_vectors_ = 0, untranslated_ = 0, end_ = 0;
+    size_t enter_ = 0, leave_ = 0, leave_saved_ = 0, interpret_ = 0, load_vectors_ = 0, miss_ = 0, untranslated_ = 0, end_ = 0;
 };
 
 }  // namespace yado::cpu_bt

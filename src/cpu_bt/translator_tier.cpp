@@ -29,7 +29,7 @@ TranslatorTier::TranslatorTier(Core& core, const TierOptions& options, CodeCache
       options_(options),
       cache_(std::move(cache)),
       code_(cache_.writable(), cache_.size()),
-      runtime_(code_, {interpret, begin_vectors}),
+      runtime_(code_, {interpret, begin_vectors, fill}),
       translator_(code_, runtime_, core.wiring.model, options.flags) {
     single_[1].run = stop;
 }
@@ -100,6 +100,10 @@ void TranslatorTier::go_on(Core& c) {
         c.block = &b;
         c.block_rip = c.native.rip_page + (b.gpa & 0xfff);
         const Insn* i = b.insn + reason;
+        if (c.faulted) {  // a page fault found by fill()
+            c.rip = c.rip_of(i);
+            return;
+        }
         c.icount += b.count - std::min<uint32_t>(reason, b.count);  // as enter() does
         return (reason == 0 ? b.first : i->run)(c, i);
     }
@@ -141,6 +145,14 @@ uint64_t TranslatorTier::begin_vectors(Core* core) {
     Core& c = *core;
     if (c.cr0 & (cpu::cr0::EM | cpu::cr0::TS) || !(c.cr4 & cpu::cr4::OSFXSR)) return 0;
     return cpu_interp::fpu_host_mxcsr(*c.fpu);
+}
+
+uint64_t TranslatorTier::fill(Core* core, uint64_t linear, uint32_t what) {
+    const Miss m = Miss::unpack(what);
+    core->native.exit_insn = m.insn;
+    if (m.aligned && linear & (m.size - 1)) return static_cast<uint64_t>(cpu_interp::TlbFill::Refused);
+    ++of(*core).stats_.misses;
+    return static_cast<uint64_t>(core->tlb_fill(linear, m.size, m.write ? cpu_interp::Acc::Write : cpu_interp::Acc::Read));
 }
 
 Result<std::unique_ptr<cpu_interp::Tier>> make_test_tier(Core& core, FlagMode flags, Linking linking) {

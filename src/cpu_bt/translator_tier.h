@@ -25,6 +25,7 @@ struct TierStats {
     uint64_t exits = 0;           ///< ways out of translated code to C++
     uint64_t interpreted = 0;     ///< single instructions run by the interpreter in the middle of translated code
     uint64_t links = 0;
+    uint64_t misses = 0;          ///< accesses that the TLB did not serve
 };
 
 class TranslatorTier final : public cpu_interp::Tier {
@@ -48,6 +49,7 @@ class TranslatorTier final : public cpu_interp::Tier {
     static void go_on(Core& c);
     static uint64_t interpret(Core* core, Block* block, uint32_t n);
     static uint64_t begin_vectors(Core* core);
+    static uint64_t fill(Core* core, uint64_t linear, uint32_t what);
     static void stop(Core& c, const Insn* i);
 
     void translate(Block& block);

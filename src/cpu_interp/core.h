@@ -41,6 +41,7 @@ struct Block;       // block.h
 class Tier;         // tier.h
 
 enum class Acc : uint8_t { Read, Write, Fetch };
+enum class TlbFill : uint8_t { Filled, Refused, Fault };
 
 /// One TLB entry; tags are linear page addresses, or kNoTag. hit: (linear ^ tag) < 4096 - (size - 1).
 struct TlbEntry {
@@ -190,6 +191,9 @@ class Core {
         if ((linear ^ e.write) < 4096 - (sizeof(T) - 1)) [[likely]] return static_cast<T*>(e.at(linear));
         return static_cast<T*>(rmw_pointer_slow(i, linear, sizeof(T)));
     }
+    /// Makes the TLB serve an access of `size` bytes in one page, for translated code. Fault: `faulted` and `caught` are set,
+    /// RIP is not; Refused: MMIO, code pages and the like, for the functions below.
+    TlbFill tlb_fill(uint64_t linear, unsigned size, Acc acc);
     /// Any size from 1 to 4096; page crossing, MMIO (in pieces of 1, 2, 4, 8), code pages. Nothing is written unless all of
     /// it may be. memory.cpp.
     void load_slow(const Insn* i, uint64_t linear, void* out, unsigned size);

@@ -83,9 +83,8 @@ void fill(Core& c, uint64_t linear, Mmu rights, const Walk& w, const Piece& p) {
     c.raise(i, Vec::PF, error);
 }
 
-Piece translate(Core& c, const Insn* i, uint64_t linear, unsigned size, Acc acc, Mmu rights) {
-    Walk w = walk(c, linear, acc, rights);
-    if (w.fault) raise_page_fault(c, i, linear, w.error);
+/// What a walk found, entered into the TLB where hits may be served without us.
+Piece piece_of(Core& c, uint64_t linear, unsigned size, Acc acc, Mmu rights, Walk w) {
     Piece p{linear, size, w.gpa, nullptr, false, false};
     mem::Access kind{};
     std::byte* page = is_apic_page(c, w.gpa) ? nullptr : c.wiring.memory.host_page(GuestPhysAddr(w.gpa), &kind);
@@ -99,6 +98,12 @@ Piece translate(Core& c, const Insn* i, uint64_t linear, unsigned size, Acc acc,
     }
     fill(c, linear, rights, w, p);
     return p;
+}
+
+Piece translate(Core& c, const Insn* i, uint64_t linear, unsigned size, Acc acc, Mmu rights) {
+    const Walk w = walk(c, linear, acc, rights);
+    if (w.fault) raise_page_fault(c, i, linear, w.error);
+    return piece_of(c, linear, size, acc, rights, w);
 }
 
 uint64_t device_read(Core& c, uint64_t gpa, unsigned size) {
@@ -200,6 +205,21 @@ void access(Core& c, const Insn* i, uint64_t linear, void* data, unsigned size, 
     auto* bytes = static_cast<std::byte*>(data);
     transfer(c, pieces[0], bytes, acc);
     if (count == 2) transfer(c, pieces[1], bytes + pieces[0].size, acc);
+}
+
+TlbFill Core::tlb_fill(uint64_t linear, unsigned size, Acc acc) {
+    const bool one_page = (linear & kPageMask) + size <= kPageSize;
+    if (!one_page || !long_mode(*this) || !canonical(linear) || system->alignment_check || system->data_armed) return TlbFill::Refused;
+    const Walk w = walk(*this, linear, acc, mmu);
+    if (w.fault) {
+        cr2 = linear;
+        caught = {Vec::PF, true, w.error};
+        faulted = true;
+        return TlbFill::Fault;
+    }
+    piece_of(*this, linear, size, acc, mmu, w);
+    const TlbEntry& e = slot(*this, mmu, linear);
+    return (linear ^ (acc == Acc::Write ? e.write : e.read)) < kPageSize ? TlbFill::Filled : TlbFill::Refused;
 }
 
 void Core::load_slow(const Insn* i, uint64_t linear, void* out, unsigned size) {

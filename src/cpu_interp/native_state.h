@@ -13,7 +13,8 @@ struct NativeState {
     Block* exit_block = nullptr;    ///< where translated code was left, and before which instruction
     uint32_t exit_insn = 0;
     uint32_t exit_link = 0;         ///< offset in the code cache of the jump that could go on; 0: none
-    uint64_t kept = 0, kept_page = 0;  ///< between the parts of one instruction
+    uint64_t kept = 0;              ///< between the parts of one instruction
+    uint64_t missed = 0;            ///< linear address that the TLB does not know
     bool vectors = false;           ///< XMM registers (and MXCSR) are in the host's
 };
 
