@@ -100,6 +100,8 @@ def parallel_lines(rows):
 def tables(result):
     rows = result["rows"]
     head = f"{result['date']}, {result['commit']}, {result['host']}, medians of {result['runs']}"
+    if result["per_cpu_second"]:
+        head += ", rates per second of CPU"
     if result["yado_args"]:
         head += f", yado run {result['yado_args']}"
     return "\n".join([head, "", *program_table(rows), "", *group_table(rows), *parallel_lines(rows)])

@@ -3,6 +3,7 @@
 
   bench/prepare.sh build/bench; tests/guest/prepare.sh build/guest     (once; `make bench` does it)
   bench/suite.py --only integer --sides yado,native --runs 1           (quick: prints the table, writes nothing)
+  bench/suite.py --only sort --runs 1 --per-cpu-second                 (while others use the machine)
   bench/suite.py --only sort,copy --yado-args "--cpu x86-64-v3"
   bench/suite.py --out bench/results                                   (writes programs.json and programs.md)
 
@@ -41,14 +42,18 @@ def machines(args, group):
 
 def note(rows, program, side, args):
     name, group, unit = program
-    row = rows.setdefault(name, {"group": group, "unit": unit, "values": {}, "sums": {}, "wrong": {}})
+    row = rows.setdefault(name, {"group": group, "unit": unit, "values": {}, "sums": {}, "wrong": {}, "absent": {}})
     try:
-        value, _, checksum = side.run(name, args.seconds, args.timeout)
+        step = args.per_cpu_second and group != "parallel"
+        value, _, checksum = side.run(name, args.seconds, args.timeout, step)
         row["values"].setdefault(side.name, []).append(value)
         row["sums"][side.name] = checksum
         if len(set(row["sums"].values())) > 1:
             raise sides.Wrong(f"checksums differ: {row['sums']}")
         print(f"  {name}: {side.name} {value:.4g} {unit}", flush=True)
+    except sides.Absent as absent:
+        row["absent"][side.name] = str(absent)
+        print(f"  {name}: {side.name} absent: {absent}", flush=True)
     except sides.Wrong as wrong:
         row["wrong"].setdefault(side.name, []).append(str(wrong))
         print(f"  {name}: {side.name} WRONG: {wrong}", flush=True)
@@ -92,6 +97,8 @@ def options():
     parser.add_argument("--sides", default="native,tcg,yado", help="of native,tcg,yado")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.5, help="how long a program measures, at least")
+    parser.add_argument("--per-cpu-second", action="store_true", help="rates per second of CPU that a side had (not for parallel): "
+                        "for machines that others work on")
     parser.add_argument("--timeout", type=float, default=300, help="seconds that a program may take")
     parser.add_argument("--yado", type=pathlib.Path, default=pathlib.Path("build/bin/yado"))
     parser.add_argument("--yado-args", default="", help="more options for `yado run`")
@@ -109,7 +116,8 @@ def options():
 def main():
     args = options()
     rows = measure(args)
-    result = {"date": datetime.date.today().isoformat(), "commit": commit(), "host": host(), "runs": args.runs, "yado_args": args.yado_args,
+    result = {"date": datetime.date.today().isoformat(), "commit": commit(), "host": host(), "runs": args.runs, "per_cpu_second": args.per_cpu_second,
+              "yado_args": args.yado_args,
               "rows": rows}
     text = report.tables(result)
     print(text)
