@@ -2,7 +2,7 @@
 """Interpreter handlers must end in tail calls: a handler that calls the next one lets a guest's loop grow the host's stack.
 
 Usage: check_tail_calls.py libyado_cpu_interp.a
-Disassembles the library. `next` and `enter` jump through Insn::run of the following slot, 0x20 behind a register; only the
+Disassembles the library. `next` and `enter` jump through Insn::run of the following slot or of a block's first, 0x20 or 0x40 behind a register; only the
 run loop may make that jump as a call, and nobody may call a function that makes it.
 """
 import re
@@ -12,7 +12,8 @@ import sys
 RUN_LOOP = re.compile(r"run_blocks|run_single|run_until_unusual|catching")
 HANDLER = re.compile(r"yado::cpu_interp::Core&, yado::cpu_interp::Insn const\*")
 FUNCTION = re.compile(r"^[0-9a-f]+ <(.*)>:$")
-DISPATCH = re.compile(r"\t(call|jmp) +\*0x20\(%r")
+DISPATCH = re.compile(r"\t(call|jmp) +\*0x([24]0)\(%r")
+FIRST_INSN = re.compile(r"\tlea +0x40\(%r..\),%rsi")  # a virtual call may use offset 0x40 too, but has no Insn to pass
 CALL = re.compile(r"\tcall +[0-9a-f]+ <(.*?)(?:\+0x[0-9a-f]+)?>|R_X86_64_PL[TC]32\t(.*)-0x4")
 
 
@@ -37,8 +38,10 @@ def main():
         if RUN_LOOP.search(name) or not HANDLER.search(name):
             continue
         previous_is_call = False
-        for line in lines:
+        for at, line in enumerate(lines):
             dispatch = DISPATCH.search(line)
+            if dispatch and dispatch.group(2) == "40" and not any(FIRST_INSN.search(l) for l in lines[max(0, at - 12):at]):
+                dispatch = None
             if dispatch:
                 dispatchers.add(name)
                 if dispatch.group(1) == "call":

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "cpu/host_tsc.h"
+#include "cpu_bt/translator_tier.h"
 #include "cpu_interp/interp.h"
 
 namespace yado::cpu_bt {
@@ -21,10 +22,12 @@ class BtEngine final : public cpu::Engine {
     }
     Result<std::unique_ptr<cpu::Vcpu>> create_vcpu(const cpu::VcpuWiring& wiring) override {
         YADO_CHECK(shared_ != nullptr);
-        return cpu_interp::make_vcpu(wiring, shared_);
+        return cpu_interp::make_vcpu(wiring, shared_, [](Core& core) -> Result<std::unique_ptr<cpu_interp::Tier>> {
+            return YADO_TRY(TranslatorTier::create(core, {}));
+        });
     }
     uint64_t tsc_hz() const override { return cpu::host_tsc_hz(); }
-    std::string describe() const override { return "interpreter"; }
+    std::string describe() const override { return "translator over the interpreter"; }
 
   private:
     std::shared_ptr<cpu_interp::Shared> shared_;

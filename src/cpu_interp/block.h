@@ -7,8 +7,10 @@
 
 namespace yado::cpu_interp {
 
-/// Bits of Block::mode above CodeMode: the code segment's limit must be checked (no chaining, no links).
+/// Bits of Block::mode above CodeMode: the code segment's limit must be checked (no chaining, no links); the Mmu that
+/// its operands are looked up with.
 inline constexpr uint8_t kLimited = 4;
+inline constexpr unsigned kModeMmuShift = 3;
 inline constexpr unsigned kBlockSlots = 2;
 inline constexpr unsigned kMaxBlockInsns = 48;
 inline constexpr unsigned kMaxBlockBytes = 240;  // Insn::offset is a byte
@@ -19,13 +21,18 @@ struct Block {
     uint16_t bytes;      ///< length of the code
     uint8_t count;       ///< instructions, slots not counted
     uint8_t mode;
-    uint32_t unused;
-    uint64_t unused2;
+    uint32_t heat;       ///< the tier's: executions left before it is translated
+    const void* native;  ///< the tier's: translated code, or nullptr
+    const void* native_flags;  ///< the same, entered with the arithmetic flags in the host's
+    Handler first;       ///< the interpreter's handler of insn[0], which a tier may have replaced
+    bool refused;        ///< the last instruction raises #UD or #GP whatever its bytes look like
+    uint64_t unused;
     Insn insn[];         ///< count + kBlockSlots
 
     const Insn* end() const { return insn + count; }
 };
-static_assert(sizeof(Block) == sizeof(Insn));
+inline constexpr size_t kBlockHeader = sizeof(Block) / sizeof(Insn);
+static_assert(sizeof(Block) == kBlockHeader * sizeof(Insn));
 
 /// A slot's link; flat says whether the target lies in the block's page, so that it may be linked.
 inline Block* link_of(const Insn* slot) { return reinterpret_cast<Block*>(slot->imm64); }

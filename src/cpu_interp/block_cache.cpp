@@ -11,6 +11,7 @@
 #include "cpu_interp/chain.h"
 #include "cpu_interp/fpu/fpu.h"
 #include "cpu_interp/shared.h"
+#include "cpu_interp/tier.h"
 
 namespace yado::cpu_interp {
 
@@ -71,7 +72,7 @@ void add_slots(Insn* end, unsigned from, unsigned length, uint8_t mode) {
     end[1] = make_slot(last, length, links && is_direct_branch(last) && last.opsize != 2 && target >= 0 && target < 4096);
 }
 
-constexpr size_t slots_for(size_t count) { return 1 + count + kBlockSlots; }  // in Insn's, header included
+constexpr size_t slots_for(size_t count) { return kBlockHeader + count + kBlockSlots; }  // in Insn's, header included
 
 }  // namespace
 
@@ -96,6 +97,7 @@ void BlockCache::drop_page(uint64_t page) {
 void BlockCache::drop_all() {
     pages_.clear();
     used_ = 0;
+    if (core_.tier) core_.tier->reset();
     core_.fetch_flush();
 }
 
@@ -116,7 +118,8 @@ unsigned BlockCache::within_limit(uint64_t rip) const {
 
 Block* BlockCache::find(uint64_t rip) {
     const bool is_limited = limited(core_);
-    const uint8_t mode = static_cast<uint8_t>(core_.code_mode) | (is_limited ? kLimited : 0);
+    const uint8_t mode = static_cast<uint8_t>(core_.code_mode) | (is_limited ? kLimited : 0) |
+                         static_cast<uint8_t>(static_cast<uint8_t>(core_.mmu) << kModeMmuShift);
     if (is_limited && within_limit(rip) < kFetchBytes) return nullptr;
     const uint64_t linear = linear_of_rip(core_, rip);
     const Core::CodePage page = core_.fetch_page(linear);
@@ -174,7 +177,10 @@ Block* BlockCache::place(uint64_t gpa, uint8_t mode, std::span<const Insn> insns
                .mode = mode};
     std::ranges::copy(insns, b->insn);
     add_slots(b->insn + insns.size(), gpa & kPageMask, length, mode);
+    b->first = b->insn[0].run;
+    b->refused = insns.back().run == undefined || insns.back().run == too_long;
     bucket = b;
+    if (core_.tier) core_.tier->placed(*b);
     return b;
 }
 

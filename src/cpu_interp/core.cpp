@@ -6,6 +6,7 @@
 #include "cpu_interp/fpu/fpu.h"
 #include "cpu_interp/shared.h"
 #include "cpu_interp/system/system_state.h"
+#include "cpu_interp/tier.h"
 
 namespace yado::cpu_interp {
 
@@ -15,6 +16,7 @@ Core::Core(const cpu::VcpuWiring& w, Shared& s)
       fpu(std::make_unique<Fpu>()),
       blocks(std::make_unique<BlockCache>(*this)),
       system(std::make_unique<SystemState>(w)) {
+    native.fpu = fpu.get();
     shared.add(*this);
 }
 

@@ -18,6 +18,7 @@
 #include "cpu/state.h"
 #include "cpu/vcpu.h"
 #include "cpu_interp/insn.h"
+#include "cpu_interp/native_state.h"
 #include "mem/guest_memory.h"
 
 namespace yado::cpu_interp {
@@ -36,7 +37,8 @@ struct GuestFault {
 /// block's own code page).
 struct RetryAlone {};
 
-struct Block;  // block_cache.h
+struct Block;       // block.h
+class Tier;         // tier.h
 
 enum class Acc : uint8_t { Read, Write, Fetch };
 
@@ -47,13 +49,16 @@ struct TlbEntry {
     static constexpr uint64_t no_tag(uint64_t slot) { return slot == 0 ? kNoTag + 0x1000 : kNoTag; }
     uint64_t read = kNoTag;
     uint64_t write = kNoTag;
-    uint64_t addend = 0;     ///< host address = linear + addend
+    uint64_t host = 0;       ///< host address of the page's first byte
     uint64_t meta = 0;       ///< memory.cpp's: guest-physical page, global, large-page bits
+
+    /// Where `linear` is, after a hit.
+    void* at(uint64_t linear) const { return reinterpret_cast<void*>(host + (linear & 4095)); }
 };
 
 /// Whose rights an access is checked with: three sets of TLB entries.
 enum class Mmu : uint8_t { Supervisor, User, SupervisorAc };
-inline constexpr unsigned kTlbBits = 10;
+inline constexpr unsigned kTlbBits = 12;
 inline constexpr unsigned kTlbSize = 1u << kTlbBits;
 struct Tlb {
     Tlb() {
@@ -65,8 +70,9 @@ struct Tlb {
 /// Where control goes next by RIP: entries are good while their context is the Core's (chain.h).
 struct JumpEntry {
     uint64_t rip = 0;
-    uint64_t context = 0;
+    uint64_t context = ~uint64_t{0};  ///< no Core has this context
     Block* block = nullptr;
+    const void* native = nullptr;  ///< the tier's way in (Tier::untranslated() if there is none)
 };
 inline constexpr unsigned kJumpCacheSize = 4096;
 
@@ -98,6 +104,9 @@ class Core {
     };
     uint64_t rip = 0;              ///< valid at block boundaries; inside a block: rip_of(i), next_rip(i)
     uint16_t aflags = 0x0200;      ///< arithmetic flags, hflags layout
+    std::atomic<uint32_t> requests{0};  ///< see below
+    NativeState native;
+    bool faulted = false;          ///< translated code ran into `caught`: the run loop's to deliver
     uint64_t sysflags = 2;         ///< RFLAGS without the arithmetic flags: TF IF DF IOPL NT RF VM AC VIF VIP ID and bit 1
     cpu::Segment seg[6];
     Mmu mmu = Mmu::Supervisor;     ///< kept by update_mode()
@@ -149,7 +158,7 @@ class Core {
         const TlbEntry& e = tlb.entry[static_cast<int>(mmu)][linear >> 12 & (kTlbSize - 1)];
         if ((linear ^ e.read) < 4096 - (sizeof(T) - 1)) [[likely]] {
             T v;
-            std::memcpy(&v, reinterpret_cast<const void*>(linear + e.addend), sizeof(T));
+            std::memcpy(&v, e.at(linear), sizeof(T));
             return v;
         }
         return load_cold<T>(i, linear);
@@ -168,7 +177,7 @@ class Core {
     void store(const Insn* i, uint64_t linear, T value) {
         const TlbEntry& e = tlb.entry[static_cast<int>(mmu)][linear >> 12 & (kTlbSize - 1)];
         if ((linear ^ e.write) < 4096 - (sizeof(T) - 1)) [[likely]] {
-            std::memcpy(reinterpret_cast<void*>(linear + e.addend), &value, sizeof(T));
+            std::memcpy(e.at(linear), &value, sizeof(T));
             return;
         }
         store_cold<T>(i, linear, value);
@@ -178,7 +187,7 @@ class Core {
     template <typename T>
     T* rmw_pointer(const Insn* i, uint64_t linear) {
         const TlbEntry& e = tlb.entry[static_cast<int>(mmu)][linear >> 12 & (kTlbSize - 1)];
-        if ((linear ^ e.write) < 4096 - (sizeof(T) - 1)) [[likely]] return reinterpret_cast<T*>(linear + e.addend);
+        if ((linear ^ e.write) < 4096 - (sizeof(T) - 1)) [[likely]] return static_cast<T*>(e.at(linear));
         return static_cast<T*>(rmw_pointer_slow(i, linear, sizeof(T)));
     }
     /// Any size from 1 to 4096; page crossing, MMIO (in pieces of 1, 2, 4, 8), code pages. Nothing is written unless all of
@@ -244,8 +253,7 @@ class Core {
     void jump_to(const Insn* i, uint64_t target);
 
     // --- requests from other threads -----------------------------------------------------------------------------------
-    /// Bits of cpu::Signal, and our own above; polled at every block boundary. Any thread: request() also wakes.
-    std::atomic<uint32_t> requests{0};
+    /// Bits of cpu::Signal, and our own above, in `requests`; polled at every block boundary. Any thread: request() also wakes.
     static constexpr uint32_t kReqStop = 1u << 16;     ///< a rendezvous wants this vCPU between instructions
     static constexpr uint32_t kReqFlush = 1u << 17;    ///< TLB and decoded blocks are stale (extents changed)
     static constexpr uint32_t kReqDebug = 1u << 18;    ///< not needed for TF and DR7: the run loop looks at both itself
@@ -262,6 +270,8 @@ class Core {
 
     // --- the run loop's (run.cpp, chain.h) ---------------------------------------------------------------------------
     Block* block = nullptr;        ///< the running block
+    GuestFault caught{};
+    std::unique_ptr<Tier> tier;    ///< nullptr: the interpreter alone
     bool alone = false;                ///< a single instruction runs: code_store need not throw
     bool rep_unfinished = false;       ///< a REP instruction stopped between iterations: rip is its own
     bool nmi_waiting = false;          ///< Signal::Nmi was seen, NMIs are blocked

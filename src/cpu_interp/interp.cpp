@@ -13,6 +13,7 @@
 #include "cpu_interp/fpu/fpu.h"
 #include "cpu_interp/run.h"
 #include "cpu_interp/shared.h"
+#include "cpu_interp/tier.h"
 
 namespace yado::cpu_interp {
 
@@ -59,6 +60,7 @@ class InterpVcpu final : public cpu::Vcpu, public cpu::SignalSink {
     }
     Result<cpu::CpuState> get_state() override { return export_state(*core_); }
     Result<> set_state(const cpu::CpuState& state) override;
+    Result<> add_tier(const TierFactory& make);
     uint64_t instructions() const override { return core_->icount; }
 
   private:
@@ -208,11 +210,18 @@ Result<> InterpVcpu::set_state(const cpu::CpuState& state) {
     return {};
 }
 
+Result<> InterpVcpu::add_tier(const TierFactory& make) {
+    core_->tier = YADO_TRY(make(*core_));
+    return {};
+}
+
 }  // namespace
 
-Result<std::unique_ptr<cpu::Vcpu>> make_vcpu(const cpu::VcpuWiring& wiring, std::shared_ptr<Shared> shared) {
+Result<std::unique_ptr<cpu::Vcpu>> make_vcpu(const cpu::VcpuWiring& wiring, std::shared_ptr<Shared> shared, const TierFactory& make_tier) {
     try {
-        return std::make_unique<InterpVcpu>(wiring, std::move(shared));
+        auto vcpu = std::make_unique<InterpVcpu>(wiring, std::move(shared));
+        if (make_tier) YADO_TRY(vcpu->add_tier(make_tier));
+        return vcpu;
     } catch (const std::bad_alloc&) {
         return fail(ErrorKind::Failed, "vCPU {}: not enough memory for its code cache", wiring.index);
     }
@@ -233,6 +242,8 @@ struct Stepper::Impl {
     std::shared_ptr<Shared> shared;
     Core core;
     Impl(const cpu::VcpuWiring& wiring, std::shared_ptr<Shared> s) : shared(std::move(s)), core(wiring, *shared) {}
+
+    std::optional<Fault> run_raw(cpu::CpuState& state, MaybeFault (*run)(Core&));
 
     /// What other vCPUs or devices asked for while this one was away.
     void catch_up() {
@@ -264,14 +275,22 @@ Result<> Stepper::step(cpu::CpuState& state) {
     return {};
 }
 
-std::optional<Stepper::Fault> Stepper::step_raw(cpu::CpuState& state) {
-    Core& c = impl_->core;
+Result<> Stepper::add_tier(const TierFactory& make_tier) {
+    impl_->core.tier = YADO_TRY(make_tier(impl_->core));
+    return {};
+}
+
+std::optional<Stepper::Fault> Stepper::step_raw(cpu::CpuState& state) { return impl_->run_raw(state, run_single); }
+std::optional<Stepper::Fault> Stepper::block_raw(cpu::CpuState& state) { return impl_->run_raw(state, run_block); }
+
+std::optional<Stepper::Fault> Stepper::Impl::run_raw(cpu::CpuState& state, MaybeFault (*run)(Core&)) {
+    Core& c = core;
     const Presence presence(c);
-    impl_->catch_up();
+    catch_up();
     if (!import_state(c, state, ParavirtualClock::Keep)) return Fault{static_cast<uint8_t>(Vec::GP), 0, state.cr2};
     MaybeFault fault;
     do {
-        fault = run_single(c);
+        fault = run(c);
     } while (!fault && c.rep_unfinished);
     state = export_state(c);
     if (!fault) return std::nullopt;

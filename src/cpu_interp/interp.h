@@ -1,6 +1,7 @@
 // The interpreter as the rest of Yado sees it: an engine's vCPU, and a stepper for single instructions.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "cpu/cpu_model.h"
@@ -8,7 +9,9 @@
 
 namespace yado::cpu_interp {
 
+class Core;
 class Shared;
+class Tier;
 /// What the vCPUs of one guest share. Make one per guest, before its vCPUs; outlives them.
 std::shared_ptr<Shared> make_shared_state(mem::GuestMemory& memory);
 
@@ -19,13 +22,19 @@ void request_flush(Shared& shared);
 /// Features that the interpreter implements (cpu::Feature bits).
 cpu::FeatureSet supported_features();
 
-/// A vCPU run wholly by the interpreter. It implements cpu::SignalSink for its local APIC by itself.
-Result<std::unique_ptr<cpu::Vcpu>> make_vcpu(const cpu::VcpuWiring& wiring, std::shared_ptr<Shared> shared);
+/// Makes the translator that a vCPU gets (tier.h); may fail.
+using TierFactory = std::function<Result<std::unique_ptr<Tier>>(Core&)>;
+
+/// A vCPU run by the interpreter and, where make_tier is given, by what it makes. It implements cpu::SignalSink for its local
+/// APIC by itself.
+Result<std::unique_ptr<cpu::Vcpu>> make_vcpu(const cpu::VcpuWiring& wiring, std::shared_ptr<Shared> shared, const TierFactory& make_tier = {});
 
 /// Runs single instructions on a CpuState: for engines that meet an instruction they cannot run, and for tests.
 class Stepper {
   public:
     explicit Stepper(const cpu::VcpuWiring& wiring, std::shared_ptr<Shared> shared);
+    /// Gives it a translator, for block_raw().
+    Result<> add_tier(const TierFactory& make_tier);
     ~Stepper();
     /// Executes one instruction (a REP instruction: to its end or to a fault), delivering an exception through the guest's
     /// IDT as the CPU would. Errors: Failed (triple fault; text says at which rip).
@@ -37,6 +46,8 @@ class Stepper {
         uint64_t cr2;
     };
     std::optional<Fault> step_raw(cpu::CpuState& state);
+    /// As step_raw, but runs the whole block at RIP, translated if there is a tier that does so at once.
+    std::optional<Fault> block_raw(cpu::CpuState& state);
 
   private:
     struct Impl;

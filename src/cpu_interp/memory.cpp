@@ -72,7 +72,7 @@ void fill(Core& c, uint64_t linear, Mmu rights, const Walk& w, const Piece& p) {
     const unsigned index = linear >> 12 & (kTlbSize - 1);
     e.read = page;
     e.write = w.writable && !p.rom && !p.code ? page : TlbEntry::no_tag(index);
-    e.addend = reinterpret_cast<uint64_t>(p.host) - linear;
+    e.host = page_down(reinterpret_cast<uint64_t>(p.host));
     e.meta = page_down(w.gpa) | (w.global ? kMetaGlobal : 0) | (w.large ? kMetaLarge : 0);
     if (w.large) s.large_regions |= 1ull << (linear >> 30 & 63);
     s.used[static_cast<int>(rights)][index / 64] |= 1ull << (index % 64);
@@ -187,7 +187,7 @@ unsigned split(Core& c, const Insn* i, uint64_t linear, unsigned size, Acc acc, 
 void access(Core& c, const Insn* i, uint64_t linear, void* data, unsigned size, Acc acc, Mmu rights) {
     const TlbEntry& hit = slot(c, rights, linear);
     if ((linear ^ (acc == Acc::Write ? hit.write : hit.read)) <= kPageSize - size) {
-        void* host = reinterpret_cast<void*>(linear + hit.addend);
+        void* host = hit.at(linear);
         return acc == Acc::Write ? copy_bytes(host, data, size) : copy_bytes(data, host, size);
     }
     check_alignment(c, i, linear, size, rights);

@@ -3,6 +3,7 @@
 #include "cpu_interp/block_cache.h"
 #include "cpu_interp/chain.h"
 #include "cpu_interp/system/system.h"
+#include "cpu_interp/tier.h"
 
 namespace yado::cpu_interp {
 
@@ -22,6 +23,7 @@ MaybeFault catching(Core& c, bool* retry_alone, F f) {
     } catch (const RetryAlone&) {
         *retry_alone = true;  // code_store has set RIP
     }
+    if (std::exchange(c.faulted, false)) fault = c.caught;
     if (const Insn* i = c.fault_insn; fault && i && c.block) {
         c.rip = c.rip_of(i);
         if (i >= c.block->insn && i < c.block->end()) c.icount -= static_cast<uint64_t>(c.block->end() - i);
@@ -41,13 +43,18 @@ void refresh_context(Core& c) {
         c.chain_base = c.seg[cpu::CS].base;
         c.fetch_flush();
     }
-    c.context = c.epoch << 3 | static_cast<uint64_t>(c.code_mode) << 1 | (c.cpl == 3);
+    c.context = c.epoch << 4 | static_cast<uint64_t>(c.code_mode) << 2 | static_cast<uint64_t>(c.mmu);
+}
+
+const void* native_entry(const Core& c, const Block& b) {
+    if (b.native || !c.tier) return b.native;
+    return c.tier->untranslated();
 }
 
 void remember(Core& c, Block* b) {
     refresh_context(c);  // finding the block may have flushed
     if (c.context == 0) return;
-    c.jumps[jump_slot(c.rip)] = {c.rip, c.context, b};
+    c.jumps[jump_slot(c.rip)] = {c.rip, c.context, b, native_entry(c, *b)};
     const unsigned page = linear_of_rip(c, c.rip) >> 12 & (Core::kFetchedPages - 1);
     c.fetched_pages[page / 64] |= uint64_t{1} << (page % 64);
 }
@@ -63,7 +70,7 @@ Block* next_block(Core& c) {
 
 /// Inside the handlers' exceptions' reach; the loop ends for anything unusual.
 void run_until_unusual(Core& c, bool* run_alone) {
-    while (!unusual(c)) {
+    while (!c.faulted && !unusual(c)) {
         c.alone = true;  // a fetch stores accessed bits: no block is running
         c.block = nullptr;
         Block* b = next_block(c);
@@ -100,6 +107,21 @@ MaybeFault run_single(Core& c) {
         c.block = nullptr;
         Block* b = c.blocks->alone(c.rip);
         c.context = 0;  // nothing chains to what follows
+        enter(c, b, c.rip);
+    });
+}
+
+MaybeFault run_block(Core& c) {
+    bool ignored = false;
+    return catching(c, &ignored, [&] {
+        c.alone = true;
+        c.block = nullptr;
+        Block* b = c.blocks->find(c.rip);
+        if (!b) b = c.blocks->alone(c.rip);
+        c.context = 0;  // nothing chains to what follows
+        c.sysflags &= ~rf::RF;
+        c.alone = false;
+        c.rep_unfinished = false;
         enter(c, b, c.rip);
     });
 }

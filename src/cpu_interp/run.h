@@ -20,6 +20,9 @@ MaybeFault run_blocks(Core& c, bool* run_alone);
 /// Runs one instruction (one iteration or more of a REP instruction: c.rep_unfinished), clearing interrupt shadows.
 MaybeFault run_single(Core& c);
 
+/// Runs the block at RIP, and no other that could be chained to it. With a tier this is its code once it has translated it.
+MaybeFault run_block(Core& c);
+
 /// One instruction with everything around it: breakpoints before, traps after, faults delivered. false: triple fault.
 bool step(Core& c);
 

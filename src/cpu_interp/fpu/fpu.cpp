@@ -137,6 +137,13 @@ void begin_fp_slow(Fpu& f) {
     f.place = MxcsrPlace::Precise;
 }
 
+bool fpu_host_mxcsr(Fpu& f) {
+    if (f.place == MxcsrPlace::Host) return true;
+    if ((f.mxcsr & mxcsr::kMasks) != mxcsr::kMasks) return false;
+    begin_fp_slow(f);
+    return true;
+}
+
 /// SDM vol. 1, 11.5.2: an unmasked invalid, denormal or divide-by-zero stops the instruction before it can find the others;
 /// an unmasked underflow is any tiny result, exact ones too, which a masked host doesn't flag. Inside DPPS and DPPD only the
 /// final sum is looked at for those.

@@ -84,6 +84,9 @@ inline void fpu_leave(Fpu& fpu) {
     if (fpu.place != MxcsrPlace::Memory) [[unlikely]] fpu_leave_slow(fpu);
 }
 
+/// Puts the guest's MXCSR into the host's for more than one instruction. false: the guest has unmasked an exception, so
+/// that each instruction has to be looked at.
+bool fpu_host_mxcsr(Fpu& fpu);
 /// The guest's MXCSR with the flags up to now.
 uint32_t fpu_mxcsr(Fpu& fpu);
 /// LDMXCSR; the caller has checked the reserved bits.

@@ -252,7 +252,7 @@ void x87_read(Core& c, const Insn* i) {
     const uint64_t linear = x87_address(c, i, size, Acc::Read);
     const TlbEntry& e = tlb_entry(c, linear);
     if ((linear ^ e.read) < 4096 - (size - 1)) [[likely]] {
-        copy_operand(f.operand, reinterpret_cast<const void*>(linear + e.addend), size);
+        copy_operand(f.operand, e.at(linear), size);
     } else {
         leave_host(f);
         c.load_slow(i, linear, f.operand, size);
@@ -299,7 +299,7 @@ void x87_write(Core& c, const Insn* i) {
     const TlbEntry& e = tlb_entry(c, linear);
     if ((linear ^ e.write) < 4096 - (size - 1)) [[likely]] {
         execute_memory_form(f, i);
-        if (!store_suppressed(f)) copy_operand(reinterpret_cast<void*>(linear + e.addend), f.operand, size);
+        if (!store_suppressed(f)) copy_operand(e.at(linear), f.operand, size);
     } else {
         write_slow(c, i, linear, size);
     }

@@ -203,7 +203,7 @@ void leave64(Core& c, const Insn* i) {
     const TlbEntry& e = c.tlb.entry[static_cast<int>(c.mmu)][rbp >> 12 & (kTlbSize - 1)];
     if ((rbp ^ e.read) >= 4096 - 7) [[unlikely]] return leave(c, i);
     uint64_t v;
-    std::memcpy(&v, reinterpret_cast<const void*>(rbp + e.addend), 8);
+    std::memcpy(&v, e.at(rbp), 8);
     c.gpr[cpu::RSP] = rbp + 8;
     c.gpr[cpu::RBP] = v;
     return next(c, i);

@@ -10,7 +10,7 @@ namespace yado::cpu_interp {
     const uint64_t at = c.gpr[cpu::RSP] - 8;
     const TlbEntry& e = c.tlb.entry[static_cast<int>(c.mmu)][at >> 12 & (kTlbSize - 1)];
     if ((at ^ e.write) < 4096 - 7) [[likely]] {
-        std::memcpy(reinterpret_cast<void*>(at + e.addend), &value, 8);
+        std::memcpy(e.at(at), &value, 8);
         c.gpr[cpu::RSP] = at;
         return;
     }
@@ -23,7 +23,7 @@ namespace yado::cpu_interp {
     const TlbEntry& e = c.tlb.entry[static_cast<int>(c.mmu)][at >> 12 & (kTlbSize - 1)];
     uint64_t value;
     if ((at ^ e.read) < 4096 - 7) [[likely]] {
-        std::memcpy(&value, reinterpret_cast<const void*>(at + e.addend), 8);
+        std::memcpy(&value, e.at(at), 8);
     } else {
         value = c.pop(i, 8);
         c.gpr[cpu::RSP] = at;

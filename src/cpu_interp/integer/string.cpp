@@ -60,11 +60,11 @@ uint64_t room(const Core& c, const Insn* i, Side side, uint64_t linear) {
 /// Host addresses where the TLB has the page; nullptr: take a single element.
 const uint8_t* readable(const Core& c, uint64_t linear) {
     const TlbEntry& e = c.tlb.entry[static_cast<int>(c.mmu)][linear >> 12 & (kTlbSize - 1)];
-    return (linear ^ e.read) < 4096 ? reinterpret_cast<const uint8_t*>(linear + e.addend) : nullptr;
+    return (linear ^ e.read) < 4096 ? static_cast<const uint8_t*>(e.at(linear)) : nullptr;
 }
 uint8_t* writable(const Core& c, uint64_t linear) {
     const TlbEntry& e = c.tlb.entry[static_cast<int>(c.mmu)][linear >> 12 & (kTlbSize - 1)];
-    return (linear ^ e.write) < 4096 ? reinterpret_cast<uint8_t*>(linear + e.addend) : nullptr;
+    return (linear ^ e.write) < 4096 ? static_cast<uint8_t*>(e.at(linear)) : nullptr;
 }
 
 /// Copies a run; returns elements done, 0 if this place needs a single step.

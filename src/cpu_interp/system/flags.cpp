@@ -18,7 +18,7 @@ void set_ac(Core& c, const Insn* i, bool on) {
     if (!c.wiring.model.has(cpu::Feature::SMAP) || c.cpl > 0) c.raise(i, Vec::UD);
     c.sysflags = on ? c.sysflags | rf::AC : c.sysflags & ~rf::AC;
     c.mmu = rights_at(c, c.cpl);
-    return next(c, i);
+    c.rip = c.next_rip(i);  // blocks are made for one set of rights
 }
 
 }  // namespace

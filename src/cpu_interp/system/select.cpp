@@ -51,7 +51,7 @@ constexpr Rule kGroup7Memory[] = {
 /// 0F 01 with mod 11: `opcode` is the ModRM byte.
 constexpr Rule kGroup7Register[] = {
     {0xc1, op::hypercall, false}, {0xc8, op::monitor, false}, {0xc9, op::monitor, false},
-    {0xca, op::clac, false}, {0xcb, op::stac, false},
+    {0xca, op::clac, true}, {0xcb, op::stac, true},
     {0xd0, op::xgetbv, false}, {0xd1, op::xsetbv, true}, {0xd9, op::hypercall, false},
     {0xf8, op::swapgs, false}, {0xf9, op::rdtscp, false},
 };

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "cpu_interp/interp.h"
 #include "machine.h"
@@ -9,9 +10,12 @@
 
 namespace yado::oracle {
 
+/// Who runs the guest's instructions.
+enum class Runner : uint8_t { Interpreter, Translator };
+
 class Guest {
   public:
-    Guest();
+    explicit Guest(Runner runner);
     ~Guest();
     Guest(const Guest&) = delete;
 
@@ -21,9 +25,11 @@ class Guest {
 
   private:
     struct Devices;
+    std::optional<cpu_interp::Stepper::Fault> step(const Case& test, cpu::CpuState& state);
     void build_tables();
     void put_code(const Case& test);
 
+    Runner runner_;
     mem::GuestMemory memory_;
     std::unique_ptr<Devices> devices_;
     cpu::CpuModel model_;

@@ -18,16 +18,24 @@ constexpr uint64_t kDefaultSeed = 20240229;
 constexpr uint64_t kDefaultCount = 20;
 constexpr unsigned kReported = 12;     ///< failing forms printed in full a test
 
+/// Not where a difference that is allowed goes on into the next instruction, nor POPF, which could set TF.
+bool fits_in_block(const Form& form) {
+    const Mask mask = mask_of(form);
+    const bool popf = form.map == 0 && form.opcode == 0x9d;
+    return mask.memory.empty() && !mask.rflags && !mask.fault_offset && !mask.x87_of_fault && !mask.staged && !popf;
+}
+
 class Oracle : public testing::Test {
   protected:
     static Native& native() {
         static Native instance;
         return instance;
     }
-    static Guest& guest() {
-        static Guest instance;
-        return instance;
+    static Guest& guest(Runner runner) {
+        static Guest interpreter(Runner::Interpreter), translator(Runner::Translator);
+        return runner == Runner::Interpreter ? interpreter : translator;
     }
+    Guest& guest() { return guest(runner_); }
     static Generator& generator(Mode mode) {
         static Generator generators[] = {Generator(Mode::Long), Generator(Mode::Flat32), Generator(Mode::Segmented16)};
         return generators[static_cast<int>(mode)];
@@ -38,7 +46,8 @@ class Oracle : public testing::Test {
         count_ = environment("YADO_ORACLE_COUNT", kDefaultCount);
         Random random(seed_ ^ 0x5eed);
         for (uint64_t i = 0; i < kWindowSize; ++i) native().window()[i] = static_cast<uint8_t>(random.next());
-        std::memcpy(guest().window(), native().window(), kWindowSize);
+        for (const Runner runner : {Runner::Interpreter, Runner::Translator})
+            std::memcpy(guest(runner).window(), native().window(), kWindowSize);
     }
 
     void poke(const Case& test) {
@@ -77,12 +86,31 @@ class Oracle : public testing::Test {
         ADD_FAILURE() << generator(mode).disassemble(test) << "\n" << difference << describe(test);
     }
 
-    void run_group(Mode mode, Group group) {
+    void run_group(Mode mode, Group group, Runner runner = Runner::Interpreter) {
+        runner_ = runner;
         Random random(seed_ + static_cast<uint64_t>(group) * 3 + static_cast<uint64_t>(mode));
         const std::vector<Form> forms = generator(mode).forms(group);
         ASSERT_FALSE(forms.empty());
         for (const Form& form : forms) run_form(mode, form, random);
         finish(fmt::format("{} forms", forms.size()));
+    }
+
+    /// Random straight-line blocks: what a single instruction's test cannot see, state carried from one to the next.
+    void run_blocks(Runner runner) {
+        runner_ = runner;
+        Random random(seed_ + 1000);
+        std::vector<Form> forms;
+        for (const Group group : {Group::Integer, Group::Stack, Group::X87, Group::Mmx, Group::Sse, Group::Sse2, Group::Sse3, Group::Sse4})
+            for (const Form& form : generator(Mode::Long).forms(group))
+                if (fits_in_block(form)) forms.push_back(form);
+        for (uint64_t i = 0; i < count_ * 500; ++i) {
+            const std::optional<Case> test = generator(Mode::Long).make_block(forms, random, 2 + static_cast<unsigned>(random.below(7)));
+            if (!test) continue;
+            const std::string difference = run(*test, {}, false);
+            if (difference.empty()) continue;
+            report(Mode::Long, fmt::format("block of {}", test->instructions), *test, difference);
+        }
+        finish("blocks");
     }
 
     void finish(const std::string& what) {
@@ -92,6 +120,7 @@ class Oracle : public testing::Test {
         EXPECT_TRUE(failures_.empty()) << "seed " << seed_ << "; failing cases by mnemonic:" << list;
     }
 
+    Runner runner_ = Runner::Interpreter;
     uint64_t seed_ = 0, count_ = 0, cases_ = 0;
     std::map<std::string, unsigned> failures_;
 };
@@ -109,6 +138,20 @@ TEST_F(Oracle, Sse4) { run_group(Mode::Long, Group::Sse4); }
 TEST_F(Oracle, State) { run_group(Mode::Long, Group::State); }
 TEST_F(Oracle, Privileged) { run_group(Mode::Long, Group::Privileged); }
 TEST_F(Oracle, Segment) { run_group(Mode::Long, Group::Segment); }
+
+TEST_F(Oracle, IntegerTranslated) { run_group(Mode::Long, Group::Integer, Runner::Translator); }
+TEST_F(Oracle, StringTranslated) { run_group(Mode::Long, Group::String, Runner::Translator); }
+TEST_F(Oracle, StackTranslated) { run_group(Mode::Long, Group::Stack, Runner::Translator); }
+TEST_F(Oracle, BranchTranslated) { run_group(Mode::Long, Group::Branch, Runner::Translator); }
+TEST_F(Oracle, X87Translated) { run_group(Mode::Long, Group::X87, Runner::Translator); }
+TEST_F(Oracle, MmxTranslated) { run_group(Mode::Long, Group::Mmx, Runner::Translator); }
+TEST_F(Oracle, SseTranslated) { run_group(Mode::Long, Group::Sse, Runner::Translator); }
+TEST_F(Oracle, Sse2Translated) { run_group(Mode::Long, Group::Sse2, Runner::Translator); }
+TEST_F(Oracle, Sse3Translated) { run_group(Mode::Long, Group::Sse3, Runner::Translator); }
+TEST_F(Oracle, Sse4Translated) { run_group(Mode::Long, Group::Sse4, Runner::Translator); }
+TEST_F(Oracle, StateTranslated) { run_group(Mode::Long, Group::State, Runner::Translator); }
+TEST_F(Oracle, PrivilegedTranslated) { run_group(Mode::Long, Group::Privileged, Runner::Translator); }
+TEST_F(Oracle, SegmentTranslated) { run_group(Mode::Long, Group::Segment, Runner::Translator); }
 
 TEST_F(Oracle, IntegerIn32BitCode) { run_group(Mode::Flat32, Group::Integer); }
 TEST_F(Oracle, StringIn32BitCode) { run_group(Mode::Flat32, Group::String); }
@@ -133,29 +176,8 @@ TEST_F(Oracle, StateIn16BitCode) { run_group(Mode::Segmented16, Group::State); }
 TEST_F(Oracle, PrivilegedIn16BitCode) { run_group(Mode::Segmented16, Group::Privileged); }
 TEST_F(Oracle, SegmentIn16BitCode) { run_group(Mode::Segmented16, Group::Segment); }
 
-/// Not where a difference that is allowed goes on into the next instruction, nor POPF, which could set TF.
-bool fits_in_block(const Form& form) {
-    const Mask mask = mask_of(form);
-    const bool popf = form.map == 0 && form.opcode == 0x9d;
-    return mask.memory.empty() && !mask.rflags && !mask.fault_offset && !mask.x87_of_fault && !mask.staged && !popf;
-}
-
-/// Random straight-line blocks: what a single instruction's test cannot see, state carried from one to the next.
-TEST_F(Oracle, Blocks) {
-    Random random(seed_ + 1000);
-    std::vector<Form> forms;
-    for (const Group group : {Group::Integer, Group::Stack, Group::X87, Group::Mmx, Group::Sse, Group::Sse2, Group::Sse3, Group::Sse4})
-        for (const Form& form : generator(Mode::Long).forms(group))
-            if (fits_in_block(form)) forms.push_back(form);
-    for (uint64_t i = 0; i < count_ * 500; ++i) {
-        const std::optional<Case> test = generator(Mode::Long).make_block(forms, random, 2 + static_cast<unsigned>(random.below(7)));
-        if (!test) continue;
-        const std::string difference = run(*test, {}, false);
-        if (difference.empty()) continue;
-        report(Mode::Long, fmt::format("block of {}", test->instructions), *test, difference);
-    }
-    finish("blocks");
-}
+TEST_F(Oracle, Blocks) { run_blocks(Runner::Interpreter); }
+TEST_F(Oracle, BlocksTranslated) { run_blocks(Runner::Translator); }
 
 }  // namespace
 }  // namespace yado::oracle

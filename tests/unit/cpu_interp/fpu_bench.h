@@ -141,7 +141,7 @@ class Bench {
     void map(void* host) {
         TlbEntry& e = core->tlb.entry[static_cast<int>(core->mmu)][kLinear >> 12 & (kTlbSize - 1)];
         e.read = e.write = kLinear;
-        e.addend = reinterpret_cast<uint64_t>(host) - kLinear;
+        e.host = reinterpret_cast<uint64_t>(host);
     }
 
     /// Turns paging on over tables of zeros: every access faults.

@@ -1,0 +1,214 @@
+#include "cpu_bt/block_translator.h"
+
+#include "base/check.h"
+
+namespace yado::cpu_bt {
+
+using Place = FlagTracker::Place;
+
+BlockTranslator::BlockTranslator(Assembler& code, const Runtime& runtime, const cpu::CpuModel& model, FlagMode flags)
+    : code_(code), runtime_(runtime), model_(model), flag_mode_(flags), flags_(code) {}
+
+std::optional<BlockTranslator::Entries> BlockTranslator::translate(Block& block) {
+    block_ = &block;
+    mmu_ = block.mode >> cpu_interp::kModeMmuShift;
+    n_ = 0;
+    done_ = vectors_ = false;
+    cold_.clear();
+    calls_.clear();
+    find_forms();
+    if (block.count == 1 && !forms_[0].translate) return std::nullopt;
+    find_live_flags();
+    const Entries entries = enter();
+    for (n_ = 0; n_ < block.count && !done_; ++n_) instruction(n_);
+    finish();
+    cold_parts();
+    return entries;
+}
+
+void BlockTranslator::find_forms() {
+    for (unsigned n = 0; n < block_->count; ++n) forms_[n] = form_of(block_->insn[n], model_);
+    if (block_->refused) forms_[block_->count - 1] = {};
+}
+
+void BlockTranslator::find_live_flags() {
+    uint8_t live = flag::All;
+    for (unsigned n = block_->count; n-- > 0;) {
+        live_[n] = flag_mode_ == FlagMode::Strict ? flag::All : live;
+        live = static_cast<uint8_t>((live & ~forms_[n].flags_set) | forms_[n].flags_read);
+    }
+}
+
+uint8_t BlockTranslator::live_before() const {
+    if (flag_mode_ == FlagMode::Strict) return flag::All;
+    return static_cast<uint8_t>((live_[n_] & ~forms_[n_].flags_set) | forms_[n_].flags_read);
+}
+
+/// True if the flags that the block is entered with are wanted in EFLAGS before anything destroys them.
+bool BlockTranslator::host_flags_first() const {
+    for (unsigned n = 0; n < block_->count; ++n) {
+        const Insn& i = block_->insn[n];
+        const Form& f = forms_[n];
+        if (!f.translate) return false;
+        if (f.flags_read && !f.ends_block) return !i.mem;
+        if (f.ends_block) return f.translate == &BlockTranslator::jump_if || f.translate == &BlockTranslator::jump;
+        const bool touches_memory = (i.mem && f.rm != Use::None) || f.translate == &BlockTranslator::push_register ||
+                                    f.translate == &BlockTranslator::pop_register;
+        if (touches_memory || f.vector_reg || f.vector_rm) return false;
+        if (f.changes_flags) return true;
+    }
+    return true;
+}
+
+/// The request poll, once for each way the flags come in.
+BlockTranslator::Entries BlockTranslator::enter() {
+    const bool wanted = live_before() != 0;
+    Entries e{};
+    if (wanted && host_flags_first()) {
+        e.memory = code_.here();
+        FlagTracker::emit_load(code_);
+        e.flags = code_.here();
+        code_.mov(code_.ecx, code_.dword[code_.rbp + at::kRequests]);
+        code_.db(0xe3);  // JRCXZ: leaves the flags alone
+        code_.db(5);
+        flags_.set(Place::Host);
+        cold_always(Cold::Kind::Leave);
+        return e;
+    }
+    e.flags = code_.here();
+    if (wanted) FlagTracker::emit_save(code_);
+    e.memory = code_.here();
+    code_.cmp(code_.dword[code_.rbp + at::kRequests], 0);
+    flags_.set(wanted ? Place::Memory : Place::Dead);
+    cold(cc::kNotEqual, Cold::Kind::Leave);
+    return e;
+}
+
+void BlockTranslator::instruction(unsigned n) {
+    const Form& f = forms_[n];
+    if (!f.translate) return run_interpreted();
+    (this->*f.translate)(block_->insn[n], f);
+}
+
+/// An instruction that could not be translated; the last one may end the block, so the interpreter takes over for good.
+void BlockTranslator::run_interpreted() {
+    if (n_ + 1 == block_->count) {
+        cold_always(Cold::Kind::Leave);
+        done_ = true;
+        return;
+    }
+    flags_.save();
+    code_.mov(code_.eax, n_);
+    call_block_part(BlockPart::Interpret);
+    flags_.set(Place::Both);
+    vectors_ = false;
+}
+
+void BlockTranslator::finish() {
+    if (done_) return;
+    n_ = block_->count;
+    go_direct(page_offset(block_->bytes));
+}
+
+// --- flags --------------------------------------------------------------------------------------------------------------
+
+void BlockTranslator::before_check() {
+    if (live_before() != 0) flags_.save();
+}
+
+bool BlockTranslator::needs_host_flags(const Form& f) const {
+    return f.flags_read || (f.changes_flags && (live_[n_] & ~f.flags_set));
+}
+
+void BlockTranslator::keep_flags_for(const Form& f) {
+    if (needs_host_flags(f)) flags_.load();
+}
+
+// --- cold parts -----------------------------------------------------------------------------------------------------------
+
+/// Where the running instruction leaves to; resume is filled in by here() when the instruction is complete.
+void BlockTranslator::cold(unsigned condition, Cold::Kind kind) { add_cold(code_.jump_if(condition), kind); }
+void BlockTranslator::cold_always(Cold::Kind kind) { add_cold(code_.jump(), kind); }
+
+void BlockTranslator::add_cold(size_t jump, Cold::Kind kind, uint32_t target) {
+    cold_.push_back({.kind = kind, .jump = jump, .insn = n_, .vectors = vectors_, .flags = flags_.place(), .target = target});
+}
+
+/// Misses of the running instruction go on here.
+void BlockTranslator::resume_here() {
+    for (auto c = cold_.rbegin(); c != cold_.rend() && c->insn == n_; ++c)
+        if (c->kind == Cold::Kind::Interpret && c->resume == 0) c->resume = code_.here();
+}
+
+void BlockTranslator::call_block_part(BlockPart part) {
+    code_.db(0xe8);
+    code_.dd(0);
+    calls_.push_back({code_.here(), part});
+}
+
+void BlockTranslator::jump_block_part(BlockPart part) { calls_.push_back({code_.jump(), part}); }
+
+void BlockTranslator::cold_parts() {
+    for (size_t k = 0; k < cold_.size(); ++k) cold_part(cold_[k]);
+    for (const BlockPart part : {BlockPart::Interpret, BlockPart::LoadVectors, BlockPart::Leave}) block_part(part);
+}
+
+/// What the block's cold parts have in common: they name the block.
+void BlockTranslator::block_part(BlockPart part) {
+    size_t start = 0;
+    for (const Call& call : calls_) {
+        if (call.part != part) continue;
+        if (start == 0) start = emit_block_part(part);
+        code_.aim(call.jump, start);
+    }
+}
+
+size_t BlockTranslator::emit_block_part(BlockPart part) {
+    const size_t start = code_.here();
+    const auto block = reinterpret_cast<uint64_t>(block_);
+    if (part == BlockPart::Interpret) {
+        code_.mov(code_.rcx, block);
+        code_.jump_to(runtime_.interpret());
+        return start;
+    }
+    code_.mov(code_.rax, block);
+    code_.store(at::kExitBlock, kRax);
+    code_.jump_to(part == BlockPart::Leave ? runtime_.leave() : runtime_.load_vectors());
+    return start;
+}
+
+void BlockTranslator::cold_part(const Cold& c) {
+    code_.bind(c.jump);
+    const auto exit_at = [&](uint32_t n) { code_.mov(code_.dword[code_.rbp + at::kExitInsn], n); };
+    switch (c.kind) {
+    case Cold::Kind::Interpret:
+        YADO_CHECK(c.resume != 0);
+        code_.mov(code_.eax, c.insn);
+        call_block_part(BlockPart::Interpret);
+        if (c.vectors) {
+            exit_at(c.insn + 1);
+            call_block_part(BlockPart::LoadVectors);
+            FlagTracker::emit_load(code_);
+        }
+        code_.jump_to(c.resume);
+        return;
+    case Cold::Kind::Leave:
+        if (c.flags == Place::Host) FlagTracker::emit_save(code_);
+        exit_at(c.insn);
+        return jump_block_part(BlockPart::Leave);
+    case Cold::Kind::LoadVectors:
+        exit_at(c.insn);
+        call_block_part(BlockPart::LoadVectors);
+        code_.jump_to(c.resume);
+        return;
+    case Cold::Kind::Follow:
+        if (c.flags == Place::Host) FlagTracker::emit_save(code_);
+        linear_of(kRax, c.target);
+        code_.store(at::kRip, kRax);
+        exit_at(c.flags == Place::Host || c.flags == Place::Both ? exit_reason::kFollowFlags : exit_reason::kFollow);
+        code_.mov(code_.dword[code_.rbp + at::kExitLink], static_cast<uint32_t>(c.jump));
+        return jump_block_part(BlockPart::Leave);
+    }
+}
+
+}  // namespace yado::cpu_bt

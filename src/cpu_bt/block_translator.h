@@ -1,0 +1,183 @@
+// Translates one decoded block. The path: forms of all instructions -> which flags are live after each -> entry (request
+// poll) -> the instructions, each by its form's function -> the way out at the end -> the cold parts (misses, exits).
+//
+// Flags: between instructions the guest's arithmetic flags are in the host's EFLAGS, in Core::aflags, in both, or (when
+// nothing reads them before they are overwritten) nowhere. Inserted checks destroy EFLAGS, so flags that are live are
+// saved in front of them.
+//
+// Misses: a memory operand that the TLB does not serve at once (and everything else that the fast path does not want)
+// leaves to the cold part, where the interpreter runs the whole instruction from its beginning; translated code goes on
+// behind it. An instruction that ends a block is left to the interpreter by leaving translated code in front of it.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <vector>
+
+#include "cpu_bt/assembler.h"
+#include "cpu_bt/flag_tracker.h"
+#include "cpu_bt/forms.h"
+#include "cpu_bt/runtime.h"
+#include "cpu_interp/block.h"
+
+namespace yado::cpu_bt {
+
+using cpu_interp::Block;
+
+/// How exactly flags are kept.
+enum class FlagMode : uint8_t {
+    Live,    ///< flags that are dead in program order may be wrong in the frame of a fault or an interrupt
+    Strict,  ///< saved in front of everything that can fault: for comparisons with another engine
+};
+
+class BlockTranslator {
+  public:
+    BlockTranslator(Assembler& code, const Runtime& runtime, const cpu::CpuModel& model, FlagMode flags);
+
+    struct Entries {
+        size_t memory;  ///< offset of the entry with flags in Core::aflags
+        size_t flags;   ///< of the entry with flags in EFLAGS
+    };
+    /// Emits the block at the assembler's end. nullopt: not worth it (its first instruction is the interpreter's and ends it).
+    std::optional<Entries> translate(Block& block);
+
+    // --- instructions by form (forms.cpp names these) -----------------------------------------------------------------
+    void modrm(const Insn& i, const Form& f);
+    void vector(const Insn& i, const Form& f);
+    void accumulator_immediate(const Insn& i, const Form& f);
+    void shift_by_cl(const Insn& i, const Form& f);
+    void multiply(const Insn& i, const Form& f);
+    void divide(const Insn& i, const Form& f);
+    void compare_exchange(const Insn& i, const Form& f);
+    void lea(const Insn& i, const Form& f);
+    void move_immediate(const Insn& i, const Form& f);
+    void move_immediate_byte(const Insn& i, const Form& f);
+    void exchange_accumulator(const Insn& i, const Form& f);
+    void sign_extend_accumulator(const Insn& i, const Form& f);
+    void sign_extend_into_rdx(const Insn& i, const Form& f);
+    void byte_swap(const Insn& i, const Form& f);
+    void carry_flag(const Insn& i, const Form& f);
+    void nothing(const Insn&, const Form&) {}
+    void push_register(const Insn& i, const Form& f);
+    void push_immediate(const Insn& i, const Form& f);
+    void pop_register(const Insn& i, const Form& f);
+    void leave(const Insn& i, const Form& f);
+    void jump_if(const Insn& i, const Form& f);
+    void jump(const Insn& i, const Form& f);
+    void call(const Insn& i, const Form& f);
+    void ret(const Insn& i, const Form& f);
+    void jump_indirect(const Insn& i, const Form& f);
+    void call_indirect(const Insn& i, const Form& f);
+
+  private:
+    /// A cold part, emitted behind the block.
+    struct Cold {
+        enum class Kind : uint8_t {
+            Interpret,    ///< run instruction `insn` by the interpreter, go on at `resume`
+            Leave,        ///< leave translated code in front of `insn`
+            Follow,       ///< leave for `target` (page offset); may be linked: `jump` is patched
+            LoadVectors,  ///< bring XMM registers in, go on at `resume`
+        };
+        Kind kind;
+        size_t jump;            ///< the jump that leads here (Assembler::bind)
+        unsigned insn;
+        size_t resume = 0;
+        bool vectors = false;   ///< XMM registers are expected at `resume`
+        FlagTracker::Place flags = FlagTracker::Place::Dead;  ///< at the jump
+        uint32_t target = 0;
+    };
+    /// Ends of cold parts that all of a block share; emitted once if called.
+    enum class BlockPart : uint8_t { Interpret, LoadVectors, Leave };
+    struct Call {
+        size_t jump;
+        BlockPart part;
+    };
+
+    // --- the block ----------------------------------------------------------------------------------------------------
+    void find_forms();
+    void find_live_flags();
+    bool host_flags_first() const;
+    Entries enter();
+    void instruction(unsigned n);
+    void finish();
+    void cold_parts();
+    void cold_part(const Cold& c);
+    void block_part(BlockPart part);
+    size_t emit_block_part(BlockPart part);
+    void call_block_part(BlockPart part);
+    void jump_block_part(BlockPart part);
+
+    // --- pieces of instructions -----------------------------------------------------------------------------------------
+    /// Flags that somebody reads from in front of the running instruction.
+    uint8_t live_before() const;
+    /// To be called before code that destroys EFLAGS in front of the running instruction.
+    void before_check();
+    void keep_flags_for(const Form& f);
+    bool needs_host_flags(const Form& f) const;
+    void run_interpreted();
+    void cold(unsigned condition, Cold::Kind kind);
+    void cold_always(Cold::Kind kind);
+    void add_cold(size_t jump, Cold::Kind kind, uint32_t target = 0);
+    void resume_here();
+    /// False for operands that are left to the interpreter: RIP-relative out of reach.
+    bool addressable(const Insn& i) const;
+    /// The memory operand's address as registers; those at home are loaded into rax and rcx.
+    Rm effective(const Insn& i);
+    /// rax = linear address of the memory operand. Clobbers rcx; EFLAGS only with a segment base.
+    void linear_address(const Insn& i);
+    /// Looks rax up in the TLB; then rax + rcx is the host address. Destroys EFLAGS.
+    void look_up(unsigned size, bool write, unsigned align_mask = 0);
+    /// Address and lookup of an instruction's operand.
+    void memory_operand(const Insn& i, unsigned size, bool write, unsigned align_mask = 0);
+    Cold::Kind on_miss() const { return forms_[n_].ends_block ? Cold::Kind::Leave : Cold::Kind::Interpret; }
+    unsigned size_of(const Insn& i, Width width) const { return width == Width::Operand ? i.opsize : static_cast<unsigned>(width); }
+    bool has_high_byte(const Insn& i, const Form& f) const;
+    Encoding encoding_of(const Insn& i, const Form& f) const;
+    void emit(const Insn& i, const Form& f, int reg, const Rm& rm);
+    HostReg reg_operand(const Insn& i, const Form& f, HostReg scratch);
+    void reg_written(const Insn& i, const Form& f, HostReg r);
+    void registers_form(const Insn& i, const Form& f);
+    void memory_form(const Insn& i, const Form& f);
+    void after_home_write(unsigned guest, unsigned size);
+    /// The host register of a guest register's value; one at home is loaded into scratch.
+    HostReg value_of(unsigned guest, HostReg scratch);
+    void set_guest(unsigned guest, HostReg from);
+    void need_vectors();
+    HostReg host(unsigned guest) const { return kHostOf[guest]; }
+    /// The r/m operand to be read without rax: a register, its home, or [rcx].
+    Rm source(const Insn& i, const Form& f);
+    void check_signed_division(bool wide);
+
+    // --- control flow -----------------------------------------------------------------------------------------------------
+    uint32_t page_offset(unsigned at) const { return static_cast<uint32_t>((block_->gpa & 0xfff) + at); }
+    /// Linear address of page offset `at` into `to`.
+    void linear_of(HostReg to, int64_t at);
+    static bool in_page(int64_t target) { return target >= 0 && target < 4096; }
+    int64_t after(const Insn& i) const { return page_offset(i.offset + i.length); }
+    /// Goes to a direct target: a link inside the page, the jump cache beyond it.
+    void go_direct(int64_t target);
+    void follow(uint32_t target);
+    /// Looks rax up in the jump cache; leaves in front of the instruction on a miss. Then rcx is the entry's offset.
+    void find_target();
+    void go_found();
+    void push_return_address(const Insn& i);
+    void finish_call(const Insn& i);
+    void branch_beyond_page(unsigned condition, int64_t target);
+
+    Assembler& code_;
+    const Runtime& runtime_;
+    const cpu::CpuModel& model_;
+    FlagMode flag_mode_;
+    Block* block_ = nullptr;
+    unsigned mmu_ = 0;
+    unsigned n_ = 0;                 ///< running instruction
+    bool done_ = false;              ///< control never comes to the end of what is emitted
+    bool vectors_ = false;           ///< XMM registers are in the host's at this point
+    FlagTracker flags_;
+    std::array<Form, cpu_interp::kMaxBlockInsns> forms_;
+    std::array<uint8_t, cpu_interp::kMaxBlockInsns> live_;
+    std::vector<Cold> cold_;
+    std::vector<Call> calls_;
+};
+
+}  // namespace yado::cpu_bt

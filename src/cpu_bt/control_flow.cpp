@@ -1,0 +1,154 @@
+// Branches, calls and returns. Inside the page of the block a jump is linked to its target's translation; beyond it, and
+// where the target is not known, the vCPU's jump cache is looked up. SDM vol. 2; near branches are 64 bits wide.
+#include "cpu_bt/block_translator.h"
+
+namespace yado::cpu_bt {
+
+using cpu_interp::JumpEntry;
+using cpu_interp::kJumpCacheSize;
+
+namespace {
+
+constexpr HostReg kGuestRsp = kHostOf[cpu::RSP];
+const Xbyak::Reg64 kStack = Assembler::r64(kGuestRsp);
+constexpr int kEntryBits = 5;
+static_assert(sizeof(JumpEntry) == 1 << kEntryBits);
+constexpr int kEntryRip = at::kJumps + static_cast<int>(offsetof(JumpEntry, rip));
+constexpr int kEntryContext = at::kJumps + static_cast<int>(offsetof(JumpEntry, context));
+constexpr int kEntryNative = at::kJumps + static_cast<int>(offsetof(JumpEntry, native));
+
+}  // namespace
+
+void BlockTranslator::linear_of(HostReg to, int64_t at) {
+    code_.load(to, at::kRipPage);
+    if (at != 0) code_.encode({.opcode = 0x8d, .w = true}, to, Rm::at(to, -1, 0, static_cast<int32_t>(at)));
+}
+
+// --- the jump cache (cpu_interp/chain.h: jump_slot) -------------------------------------------------------------------------
+
+void BlockTranslator::find_target() {
+    code_.mov(code_.ecx, code_.eax);
+    code_.shr(code_.ecx, 12);
+    code_.xor_(code_.ecx, code_.eax);
+    code_.and_(code_.ecx, kJumpCacheSize - 1);
+    code_.shl(code_.ecx, kEntryBits);
+    code_.cmp(code_.qword[code_.rbp + code_.rcx + kEntryRip], code_.rax);
+    flags_.destroyed();
+    cold(cc::kNotEqual, Cold::Kind::Leave);
+    code_.load(kRax, at::kContext);
+    code_.cmp(code_.rax, code_.qword[code_.rbp + code_.rcx + kEntryContext]);
+    cold(cc::kNotEqual, Cold::Kind::Leave);
+}
+
+void BlockTranslator::go_found() {
+    code_.mov(code_.rax, code_.qword[code_.rbp + code_.rcx + kEntryRip]);
+    code_.and_(code_.rax, -4096);
+    code_.store(at::kRipPage, kRax);
+    code_.jmp(code_.qword[code_.rbp + code_.rcx + kEntryNative]);
+    done_ = true;
+}
+
+void BlockTranslator::go_direct(int64_t target) {
+    if (in_page(target)) return follow(static_cast<uint32_t>(target));
+    flags_.save();
+    linear_of(kRax, target);
+    find_target();
+    go_found();
+}
+
+void BlockTranslator::follow(uint32_t target) {
+    add_cold(code_.jump(), Cold::Kind::Follow, target);
+    done_ = true;
+}
+
+// --- jumps --------------------------------------------------------------------------------------------------------------------
+
+void BlockTranslator::jump_if(const Insn& i, const Form&) {
+    const unsigned condition = i.opcode & 15;
+    const int64_t target = after(i) + i.imm;
+    flags_.load();
+    if (in_page(target)) add_cold(code_.jump_if(condition), Cold::Kind::Follow, static_cast<uint32_t>(target));
+    else branch_beyond_page(condition, target);
+    go_direct(after(i));
+}
+
+void BlockTranslator::branch_beyond_page(unsigned condition, int64_t target) {
+    const size_t not_taken = code_.jump_if(condition ^ 1);
+    const FlagTracker::Place before = flags_.place();
+    go_direct(target);
+    code_.bind(not_taken);
+    flags_.set(before);
+}
+
+void BlockTranslator::jump(const Insn& i, const Form&) { go_direct(after(i) + i.imm); }
+
+void BlockTranslator::jump_indirect(const Insn& i, const Form&) {
+    if (i.mem && !addressable(i)) return run_interpreted();
+    if (i.mem) {
+        memory_operand(i, 8, false);
+        code_.mov(code_.rax, code_.qword[code_.rax + code_.rcx]);
+    } else {
+        before_check();
+        code_.move(kRax, value_of(i.rm, kRcx));
+    }
+    find_target();
+    go_found();
+}
+
+// --- calls and returns: RSP moves last, so that the interpreter can begin again ---------------------------------------------------
+
+void BlockTranslator::push_return_address(const Insn& i) {
+    before_check();
+    code_.lea(code_.rax, code_.ptr[kStack - 8]);
+    look_up(8, true);
+    code_.lea(code_.rax, code_.ptr[code_.rax + code_.rcx]);
+    linear_of(kRcx, after(i));
+    code_.mov(code_.qword[code_.rax], code_.rcx);
+}
+
+void BlockTranslator::call(const Insn& i, const Form&) {
+    const int64_t target = after(i) + i.imm;
+    if (in_page(target)) {
+        push_return_address(i);
+        code_.lea(kStack, code_.ptr[kStack - 8]);
+        return follow(static_cast<uint32_t>(target));
+    }
+    before_check();
+    linear_of(kRax, target);
+    find_target();
+    finish_call(i);
+}
+
+/// rcx: offset of the target's jump entry.
+void BlockTranslator::finish_call(const Insn& i) {
+    code_.store(at::kKept, kRcx);
+    push_return_address(i);
+    code_.lea(kStack, code_.ptr[kStack - 8]);
+    code_.load(kRcx, at::kKept);
+    go_found();
+}
+
+void BlockTranslator::call_indirect(const Insn& i, const Form&) {
+    if (i.mem && !addressable(i)) return run_interpreted();
+    if (i.mem) {
+        memory_operand(i, 8, false);
+        code_.mov(code_.rax, code_.qword[code_.rax + code_.rcx]);
+    } else {
+        before_check();
+        code_.move(kRax, value_of(i.rm, kRcx));
+    }
+    find_target();
+    finish_call(i);
+}
+
+void BlockTranslator::ret(const Insn& i, const Form&) {
+    before_check();
+    code_.move(kRax, kGuestRsp);
+    look_up(8, false);
+    code_.mov(code_.rax, code_.qword[code_.rax + code_.rcx]);
+    find_target();
+    code_.encode({.opcode = 0x8d, .w = true}, kGuestRsp, Rm::at(kGuestRsp, -1, 0, 8 + static_cast<uint16_t>(i.imm)));
+    go_found();
+}
+
+}  // namespace yado::cpu_bt

@@ -1,0 +1,221 @@
+// Integer instructions that need more than other operands: implicit registers, CL counts, the stack.
+#include "cpu_bt/block_translator.h"
+
+namespace yado::cpu_bt {
+
+namespace {
+
+constexpr HostReg kGuestRax = kHostOf[cpu::RAX], kGuestRcx = kHostOf[cpu::RCX], kGuestRsp = kHostOf[cpu::RSP], kGuestRbp = kHostOf[cpu::RBP];
+static_assert(kHostOf[cpu::RDX] == kRdx);
+
+const Xbyak::Reg64 kStack = Assembler::r64(kGuestRsp);
+
+}  // namespace
+
+void BlockTranslator::accumulator_immediate(const Insn& i, const Form& f) {
+    keep_flags_for(f);
+    Insn as_group = i;
+    const bool test = i.opcode >= 0xa8;
+    as_group.opcode = static_cast<uint8_t>((test ? 0xf6 : 0x80) | (i.opcode & 1));
+    as_group.modrm = test ? 0 : i.opcode & 0x38;
+    Form with = f;
+    with.immediate = i.opcode & 1 ? 4 : 1;
+    emit(as_group, with, as_group.modrm >> 3, Rm::of(kGuestRax));
+}
+
+void BlockTranslator::shift_by_cl(const Insn& i, const Form& f) {
+    const bool source_at_home = f.reg != Use::None && host(i.reg) == kAtHome;
+    if (has_high_byte(i, f) || (i.mem && (!addressable(i) || source_at_home))) return run_interpreted();
+    Rm rm = Rm::of(host(i.rm));
+    if (i.mem) {
+        memory_operand(i, size_of(i, f.rm_width), true);
+        code_.lea(code_.rcx, code_.ptr[code_.rax + code_.rcx]);
+        keep_flags_for(f);
+        code_.move(kRax, kRcx);
+        rm = Rm::at(kRax);
+    } else {
+        keep_flags_for(f);
+        if (host(i.rm) == kAtHome) rm = Rm::home(i.rm);
+    }
+    const HostReg reg = reg_operand(i, f, kRax);
+    code_.mov(code_.ecx, Assembler::r32(kGuestRcx));
+    emit(i, f, reg, rm);
+    if (!i.mem && host(i.rm) == kAtHome) after_home_write(i.rm, size_of(i, f.rm_width));
+    if (i.mem) resume_here();
+}
+
+Rm BlockTranslator::source(const Insn& i, const Form& f) {
+    if (i.mem) {
+        memory_operand(i, size_of(i, f.rm_width), false);
+        code_.lea(code_.rcx, code_.ptr[code_.rax + code_.rcx]);
+        return Rm::at(kRcx);
+    }
+    return host(i.rm) == kAtHome ? Rm::home(i.rm) : Rm::of(host(i.rm));
+}
+
+void BlockTranslator::multiply(const Insn& i, const Form& f) {
+    if (has_high_byte(i, f) || (i.mem && !addressable(i))) return run_interpreted();
+    const Rm rm = source(i, f);
+    keep_flags_for(f);
+    code_.move(kRax, kGuestRax);
+    emit(i, f, i.modrm >> 3 & 7, rm);
+    code_.move(kGuestRax, kRax);
+    resume_here();
+}
+
+/// The fast path takes what cannot raise #DE: unsigned with a high half below the divisor; signed with a dividend that
+/// fits the operand size, and a divisor other than 0 and -1.
+void BlockTranslator::divide(const Insn& i, const Form& f) {
+    if (i.mem && !addressable(i)) return run_interpreted();
+    const bool wide = i.opsize == 8;
+    const Rm rm = source(i, f);
+    code_.encode({.opcode = 0x8b, .w = wide}, kRcx, rm);
+    before_check();
+    if ((i.modrm >> 3 & 7) == 6) {
+        code_.encode({.opcode = 0x3b, .w = wide}, kRdx, Rm::of(kRcx));
+        flags_.destroyed();
+        cold(cc::kAboveOrEqual, Cold::Kind::Interpret);
+    } else {
+        check_signed_division(wide);
+    }
+    keep_flags_for(f);
+    code_.move(kRax, kGuestRax);
+    emit(i, f, i.modrm >> 3 & 7, Rm::of(kRcx));
+    code_.move(kGuestRax, kRax);
+    resume_here();
+}
+
+void BlockTranslator::check_signed_division(bool wide) {
+    code_.encode({.opcode = 0x8b, .w = wide}, kRax, Rm::of(kGuestRax));
+    code_.encode({.opcode = 0xc1, .w = wide}, 7, Rm::of(kRax));  // SAR
+    code_.db(wide ? 63 : 31);
+    code_.encode({.opcode = 0x3b, .w = wide}, kRax, Rm::of(kRdx));
+    flags_.destroyed();
+    cold(cc::kNotEqual, Cold::Kind::Interpret);
+    code_.encode({.opcode = 0x8d, .w = wide}, kRax, Rm::at(kRcx, -1, 0, 1));
+    code_.encode({.opcode = 0x83, .w = wide}, 7, Rm::of(kRax));  // CMP
+    code_.db(1);
+    cold(cc::kBelowOrEqual, Cold::Kind::Interpret);
+}
+
+void BlockTranslator::compare_exchange(const Insn& i, const Form& f) {
+    if (!i.mem || has_high_byte(i, f) || !addressable(i) || host(i.reg) == kAtHome) return run_interpreted();
+    const unsigned size = size_of(i, f.rm_width);
+    memory_operand(i, size, true, i.lock ? size - 1 : 0);
+    code_.lea(code_.rcx, code_.ptr[code_.rax + code_.rcx]);
+    code_.move(kRax, kGuestRax);
+    emit(i, f, host(i.reg), Rm::at(kRcx));
+    code_.move(kGuestRax, kRax);
+    resume_here();
+}
+
+void BlockTranslator::lea(const Insn& i, const Form&) {
+    if (i.opsize == 2 || i.addrsize != 8 || !addressable(i) || !i.mem) return run_interpreted();
+    const HostReg to = host(i.reg) == kAtHome ? kRax : host(i.reg);
+    code_.encode({.opcode = 0x8d, .w = i.opsize == 8}, to, effective(i));
+    set_guest(i.reg, to);
+}
+
+void BlockTranslator::move_immediate(const Insn& i, const Form&) {
+    if (i.opsize == 2) return run_interpreted();
+    const HostReg to = host(i.reg) == kAtHome ? kRax : host(i.reg);
+    if (i.opsize == 8) code_.mov(Assembler::r64(to), i.imm64);
+    else code_.mov(Assembler::r32(to), static_cast<uint32_t>(i.imm));
+    set_guest(i.reg, to);
+}
+
+void BlockTranslator::move_immediate_byte(const Insn& i, const Form&) {
+    if (!i.rex && i.reg >= 4) return run_interpreted();
+    const Rm to = host(i.reg) == kAtHome ? Rm::home(i.reg) : Rm::of(host(i.reg));
+    code_.encode({.opcode = 0xc6, .byte_operand = true}, 0, to);
+    code_.immediate(i.imm, 1);
+}
+
+void BlockTranslator::exchange_accumulator(const Insn& i, const Form&) {
+    if (i.opsize == 2) return run_interpreted();
+    const HostReg other = value_of(i.reg, kRcx);
+    code_.encode({.opcode = 0x8b, .w = i.opsize == 8}, kRax, Rm::of(kGuestRax));
+    code_.encode({.opcode = 0x8b, .w = i.opsize == 8}, kGuestRax, Rm::of(other));
+    set_guest(i.reg, kRax);
+}
+
+void BlockTranslator::sign_extend_accumulator(const Insn& i, const Form&) {
+    switch (i.opsize) {
+    case 2: return code_.encode({.map = Map::Of, .opcode = 0xbe, .p66 = true, .byte_operand = true}, kGuestRax, Rm::of(kGuestRax));
+    case 4: return code_.encode({.map = Map::Of, .opcode = 0xbf}, kGuestRax, Rm::of(kGuestRax));
+    default: return code_.encode({.opcode = 0x63, .w = true}, kGuestRax, Rm::of(kGuestRax));
+    }
+}
+
+void BlockTranslator::sign_extend_into_rdx(const Insn& i, const Form&) {
+    code_.move(kRax, kGuestRax);
+    if (i.opsize == 2) code_.db(0x66);
+    if (i.opsize == 8) code_.db(0x48);
+    code_.db(0x99);
+}
+
+void BlockTranslator::byte_swap(const Insn& i, const Form&) {
+    const HostReg r = value_of(i.reg, kRax);
+    if (i.opsize == 8) code_.bswap(Assembler::r64(r));
+    else code_.bswap(Assembler::r32(r));
+    set_guest(i.reg, r);
+}
+
+void BlockTranslator::carry_flag(const Insn& i, const Form& f) {
+    keep_flags_for(f);
+    code_.db(i.opcode);
+    flags_.changed();
+}
+
+// --- the stack: 64-bit pushes and pops ------------------------------------------------------------------------------------------
+
+void BlockTranslator::push_register(const Insn& i, const Form&) {
+    if (i.opsize != 8) return run_interpreted();
+    before_check();
+    code_.lea(code_.rax, code_.ptr[kStack - 8]);
+    look_up(8, true);
+    if (host(i.reg) == kAtHome) {
+        code_.lea(code_.rax, code_.ptr[code_.rax + code_.rcx]);
+        code_.load(kRcx, at::home(i.reg));
+        code_.mov(code_.qword[code_.rax], code_.rcx);
+    } else {
+        code_.mov(code_.qword[code_.rax + code_.rcx], Assembler::r64(host(i.reg)));
+    }
+    code_.lea(kStack, code_.ptr[kStack - 8]);
+    resume_here();
+}
+
+void BlockTranslator::push_immediate(const Insn& i, const Form&) {
+    if (i.opsize != 8) return run_interpreted();
+    before_check();
+    code_.lea(code_.rax, code_.ptr[kStack - 8]);
+    look_up(8, true);
+    code_.encode({.opcode = 0xc7, .w = true}, 0, Rm::at(kRax, kRcx));
+    code_.immediate(i.imm, 4);
+    code_.lea(kStack, code_.ptr[kStack - 8]);
+    resume_here();
+}
+
+void BlockTranslator::pop_register(const Insn& i, const Form&) {
+    if (i.opsize != 8) return run_interpreted();
+    before_check();
+    code_.move(kRax, kGuestRsp);
+    look_up(8, false);
+    code_.lea(kStack, code_.ptr[kStack + 8]);
+    const HostReg to = host(i.reg) == kAtHome ? kRax : host(i.reg);
+    code_.mov(Assembler::r64(to), code_.qword[code_.rax + code_.rcx]);
+    set_guest(i.reg, to);
+    resume_here();
+}
+
+void BlockTranslator::leave(const Insn& i, const Form&) {
+    if (i.opsize != 8) return run_interpreted();
+    before_check();
+    code_.move(kRax, kGuestRbp);
+    look_up(8, false);
+    code_.lea(kStack, code_.ptr[Assembler::r64(kGuestRbp) + 8]);
+    code_.mov(Assembler::r64(kGuestRbp), code_.qword[code_.rax + code_.rcx]);
+    resume_here();
+}
+
+}  // namespace yado::cpu_bt

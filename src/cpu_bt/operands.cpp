@@ -1,0 +1,199 @@
+// Operands: addresses, the TLB lookup, and instructions that are the same with other operands.
+#include "cpu_bt/block_translator.h"
+
+namespace yado::cpu_bt {
+
+using cpu_interp::kNoReg;
+using cpu_interp::kRipReg;
+using cpu_interp::kTlbSize;
+using cpu_interp::TlbEntry;
+
+namespace {
+
+constexpr int kEntryBits = 5;
+static_assert(sizeof(TlbEntry) == 1 << kEntryBits);
+
+}  // namespace
+
+// --- addresses ------------------------------------------------------------------------------------------------------------
+
+bool BlockTranslator::addressable(const Insn& i) const {
+    if (i.base != kRipReg) return true;
+    return i.disp > INT32_MIN + 8192 && i.disp < INT32_MAX - 8192;
+}
+
+Rm BlockTranslator::effective(const Insn& i) {
+    Rm m = Rm::at(-1, -1, i.scale, i.disp);
+    if (i.base == kRipReg) {
+        // flat: the block has made the displacement relative to its start (Insn::flat)
+        m.disp += static_cast<int32_t>(page_offset(i.flat ? 0 : i.offset + i.length));
+        code_.load(kRax, at::kRipPage);
+        m.base = kRax;
+    } else if (i.base != kNoReg) {
+        m.base = value_of(i.base, kRax);
+    }
+    if (i.index != kNoReg) m.index = value_of(i.index, kRcx);
+    return m;
+}
+
+void BlockTranslator::linear_address(const Insn& i) {
+    const Rm m = effective(i);
+    const bool plain = m.base >= 0 && m.index < 0 && m.disp == 0 && i.addrsize == 8;
+    if (plain && m.base != kRax) code_.move(kRax, m.base);
+    if (!plain) code_.encode({.opcode = 0x8d, .w = i.addrsize == 8}, kRax, m);
+    if (i.seg >= cpu::FS) code_.add(code_.rax, code_.qword[code_.rbp + at::segment_base(i.seg)]);
+}
+
+/// One compare serves the page, the rights, the size and page crossing: after XOR with a page-aligned tag rax is the
+/// offset in the page if and only if the page is the entry's.
+void BlockTranslator::look_up(unsigned size, bool write, unsigned align_mask) {
+    const int entry = at::kTlb + static_cast<int>(mmu_ * sizeof(TlbEntry) * kTlbSize);
+    const int tag = entry + static_cast<int>(write ? offsetof(TlbEntry, write) : offsetof(TlbEntry, read));
+    code_.mov(code_.ecx, code_.eax);
+    code_.shr(code_.ecx, 12 - kEntryBits);
+    code_.and_(code_.ecx, (kTlbSize - 1) << kEntryBits);
+    code_.xor_(code_.rax, code_.qword[code_.rbp + code_.rcx + tag]);
+    code_.mov(code_.rcx, code_.qword[code_.rbp + code_.rcx + (entry + static_cast<int>(offsetof(TlbEntry, host)))]);
+    code_.cmp(code_.rax, 4096 - size);
+    flags_.destroyed();
+    cold(cc::kAbove, on_miss());
+    if (align_mask == 0) return;
+    code_.test(code_.al, align_mask);
+    cold(cc::kNotEqual, on_miss());
+}
+
+void BlockTranslator::memory_operand(const Insn& i, unsigned size, bool write, unsigned align_mask) {
+    before_check();
+    linear_address(i);
+    look_up(size, write, align_mask);
+}
+
+// --- registers --------------------------------------------------------------------------------------------------------------
+
+HostReg BlockTranslator::value_of(unsigned guest, HostReg scratch) {
+    if (host(guest) != kAtHome) return host(guest);
+    code_.load(scratch, at::home(guest));
+    return scratch;
+}
+
+void BlockTranslator::set_guest(unsigned guest, HostReg from) {
+    if (host(guest) == kAtHome) code_.store(at::home(guest), from);
+    else if (host(guest) != from) code_.move(host(guest), from);
+}
+
+/// A 32-bit result clears the upper half, wherever the register is.
+void BlockTranslator::after_home_write(unsigned guest, unsigned size) {
+    if (size == 4) code_.mov(code_.dword[code_.rbp + at::home(guest) + 4], 0);
+}
+
+bool BlockTranslator::has_high_byte(const Insn& i, const Form& f) const {
+    if (i.rex) return false;
+    const auto high = [](unsigned r) { return r >= 4 && r < 8; };
+    if (f.reg != Use::None && !f.vector_reg && f.reg_width == Width::Byte && high(i.reg)) return true;
+    return !i.mem && f.rm != Use::None && !f.vector_rm && f.rm_width == Width::Byte && high(i.rm);
+}
+
+// --- re-encoding --------------------------------------------------------------------------------------------------------------
+
+Encoding BlockTranslator::encoding_of(const Insn& i, const Form& f) const {
+    Encoding e{.map = i.map, .opcode = i.opcode, .lock = i.lock && i.mem};
+    if (f.vector_reg || f.vector_rm) {
+        e.p66 = i.mandatory == Mandatory::P66;
+        e.pf3 = i.mandatory == Mandatory::PF3;
+        e.pf2 = i.mandatory == Mandatory::PF2;
+        e.w = i.rex_w;
+        return e;
+    }
+    const bool sized = f.reg_width == Width::Operand || f.rm_width == Width::Operand;
+    e.p66 = sized && i.opsize == 2;
+    e.w = sized && i.opsize == 8;
+    e.pf3 = i.map == Map::Of && i.opcode == 0xb8;  // POPCNT
+    e.byte_operand = f.reg_width == Width::Byte || f.rm_width == Width::Byte;
+    return e;
+}
+
+void BlockTranslator::emit(const Insn& i, const Form& f, int reg, const Rm& rm) {
+    code_.encode(encoding_of(i, f), reg, rm);
+    if (f.immediate) code_.immediate(i.imm, f.immediate == 4 && i.opsize == 2 ? 2 : f.immediate);
+    if (f.changes_flags) flags_.changed();
+}
+
+/// The host register for ModRM.reg: an opcode extension, an XMM register, or a general one with its value.
+HostReg BlockTranslator::reg_operand(const Insn& i, const Form& f, HostReg scratch) {
+    if (f.reg == Use::None) return static_cast<HostReg>(i.modrm >> 3 & 7);
+    if (f.vector_reg) return static_cast<HostReg>(i.reg);
+    if (host(i.reg) != kAtHome) return host(i.reg);
+    if (reads(f.reg) || size_of(i, f.reg_width) < 4) code_.load(scratch, at::home(i.reg));
+    return scratch;
+}
+
+void BlockTranslator::reg_written(const Insn& i, const Form& f, HostReg r) {
+    if (f.reg != Use::None && !f.vector_reg && writes(f.reg) && host(i.reg) == kAtHome) code_.store(at::home(i.reg), r);
+}
+
+void BlockTranslator::registers_form(const Insn& i, const Form& f) {
+    keep_flags_for(f);
+    const HostReg reg = reg_operand(i, f, kRcx);
+    const bool at_home = !f.vector_rm && host(i.rm) == kAtHome;
+    // SSE's memory forms move fewer bytes, exchanges would lock the bus
+    const bool scratch = at_home && (f.not_at_home || f.vector_reg);
+    Rm rm = f.vector_rm ? Rm::of(static_cast<HostReg>(i.rm)) : Rm::of(host(i.rm));
+    if (at_home) rm = Rm::home(i.rm);
+    if (scratch) {
+        code_.load(kRax, at::home(i.rm));
+        rm = Rm::of(kRax);
+    }
+    emit(i, f, reg, rm);
+    reg_written(i, f, reg);
+    if (!at_home || !writes(f.rm)) return;
+    if (scratch) code_.store(at::home(i.rm), kRax);
+    else after_home_write(i.rm, size_of(i, f.rm_width));
+}
+
+void BlockTranslator::memory_form(const Insn& i, const Form& f) {
+    const unsigned size = size_of(i, f.rm_width);
+    const bool exchange = i.map == Map::One && (i.opcode & 0xfe) == 0x86;
+    const unsigned align_mask = i.lock || exchange ? size - 1 : f.aligned ? 15 : 0;
+    memory_operand(i, size, writes(f.rm), align_mask);
+    Rm rm = Rm::at(kRax, kRcx);
+    HostReg scratch = kRcx;
+    if (needs_host_flags(f) && !flags_.in_host()) {
+        code_.lea(code_.rcx, code_.ptr[code_.rax + code_.rcx]);
+        flags_.load();
+        rm = Rm::at(kRcx);
+        scratch = kRax;
+    } else if (f.reg != Use::None && !f.vector_reg && host(i.reg) == kAtHome) {
+        code_.lea(code_.rax, code_.ptr[code_.rax + code_.rcx]);
+        rm = Rm::at(kRax);
+    }
+    const HostReg reg = reg_operand(i, f, scratch);
+    emit(i, f, reg, rm);
+    reg_written(i, f, reg);
+    resume_here();
+}
+
+void BlockTranslator::modrm(const Insn& i, const Form& f) {
+    const bool twice = !i.mem && writes(f.reg) && writes(f.rm) && i.reg == i.rm;  // XADD of a register with itself
+    if (has_high_byte(i, f) || (i.mem && !addressable(i)) || twice) return run_interpreted();
+    i.mem ? memory_form(i, f) : registers_form(i, f);
+}
+
+// --- vectors ----------------------------------------------------------------------------------------------------------------
+
+void BlockTranslator::need_vectors() {
+    if (vectors_) return;
+    before_check();
+    code_.cmp(code_.byte[code_.rbp + at::kVectors], 0);
+    flags_.destroyed();
+    cold(cc::kEqual, Cold::Kind::LoadVectors);
+    cold_.back().resume = code_.here();
+    vectors_ = true;
+}
+
+void BlockTranslator::vector(const Insn& i, const Form& f) {
+    if (i.mem && !addressable(i)) return run_interpreted();
+    need_vectors();
+    i.mem ? memory_form(i, f) : registers_form(i, f);
+}
+
+}  // namespace yado::cpu_bt

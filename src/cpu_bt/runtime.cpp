@@ -1,0 +1,124 @@
+#include "cpu_bt/runtime.h"
+
+#include "cpu_bt/flag_tracker.h"
+#include "cpu_interp/fpu/fpu.h"
+
+namespace yado::cpu_bt {
+
+using cpu_interp::Fpu;
+
+namespace {
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Winvalid-offsetof"
+constexpr int kXmmAt = static_cast<int>(offsetof(Fpu, xmm));
+#pragma GCC diagnostic pop
+
+constexpr int jump_entry(size_t member) { return at::kJumps + static_cast<int>(member); }
+
+}  // namespace
+
+Runtime::Runtime(Assembler& code, const Callbacks& callbacks) : code_(code) {
+    emit_enter();
+    emit_leave();
+    emit_interpret(callbacks);
+    emit_load_vectors(callbacks);
+    emit_untranslated();
+    end_ = code_.here();
+}
+
+void Runtime::registers_out(bool volatile_only) {
+    for (unsigned guest = 0; guest < kHostOf.size(); ++guest)
+        if (const HostReg r = kHostOf[guest]; r != kAtHome && (!volatile_only || is_volatile(r))) code_.store(at::home(guest), r);
+}
+
+void Runtime::registers_in(bool volatile_only) {
+    for (unsigned guest = 0; guest < kHostOf.size(); ++guest)
+        if (const HostReg r = kHostOf[guest]; r != kAtHome && (!volatile_only || is_volatile(r))) code_.load(r, at::home(guest));
+}
+
+/// If they are in the host's: back into Fpu. MXCSR stays, Fpu::place knows. Clobbers rax.
+void Runtime::vectors_out() {
+    code_.cmp(code_.byte[code_.rbp + at::kVectors], 0);
+    const size_t none = code_.jump_if(cc::kEqual);
+    code_.load(kRax, at::kFpu);
+    for (int n = 0; n < 16; ++n) code_.movaps(code_.xword[code_.rax + kXmmAt + 16 * n], Xbyak::Xmm(n));
+    code_.mov(code_.byte[code_.rbp + at::kVectors], 0);
+    code_.bind(none);
+}
+
+/// rdi = the Core; other arguments are set already. In a called part: the stack is 8 off.
+void Runtime::call_out(const void* function) {
+    code_.sub(code_.rsp, 8);
+    code_.lea(code_.rdi, code_.ptr[code_.rbp - kBias]);
+    code_.mov(code_.rax, reinterpret_cast<uint64_t>(function));
+    code_.call(code_.rax);
+    code_.add(code_.rsp, 8);
+}
+
+/// enter(core, code): translated code runs with rsp a multiple of 16.
+void Runtime::emit_enter() {
+    enter_ = code_.here();
+    for (const HostReg r : {kRbx, kRbp, kR12, kR13, kR14, kR15}) code_.push(Assembler::r64(r));
+    code_.sub(code_.rsp, 8);
+    code_.lea(code_.rbp, code_.ptr[code_.rdi + kBias]);
+    code_.mov(code_.rax, code_.rsi);
+    registers_in(false);
+    code_.jmp(code_.rax);
+}
+
+void Runtime::emit_leave() {
+    leave_ = code_.here();
+    registers_out(false);
+    vectors_out();
+    leave_saved_ = code_.here();
+    code_.add(code_.rsp, 8);
+    for (const HostReg r : {kR15, kR14, kR13, kR12, kRbp, kRbx}) code_.pop(Assembler::r64(r));
+    code_.ret();
+}
+
+/// eax: instruction, rcx: block. Returns with the flags in both places, XMM registers in Fpu.
+void Runtime::emit_interpret(const Callbacks& callbacks) {
+    interpret_ = code_.here();
+    registers_out(false);
+    code_.mov(code_.edx, code_.eax);
+    code_.mov(code_.rsi, code_.rcx);
+    vectors_out();
+    call_out(reinterpret_cast<const void*>(callbacks.interpret));
+    code_.test(code_.eax, code_.eax);
+    const size_t leaving = code_.jump_if(cc::kNotEqual);
+    registers_in(false);
+    FlagTracker::emit_load(code_);
+    code_.ret();
+    code_.bind(leaving);
+    code_.add(code_.rsp, 8);
+    code_.jump_to(leave_saved_);
+}
+
+/// Leaves in front of exit_insn if vector instructions cannot run natively now.
+void Runtime::emit_load_vectors(const Callbacks& callbacks) {
+    load_vectors_ = code_.here();
+    registers_out(true);
+    call_out(reinterpret_cast<const void*>(callbacks.begin_vectors));
+    registers_in(true);
+    code_.test(code_.eax, code_.eax);
+    const size_t refused = code_.jump_if(cc::kEqual);
+    code_.load(kRax, at::kFpu);
+    for (int n = 0; n < 16; ++n) code_.movaps(Xbyak::Xmm(n), code_.xword[code_.rax + kXmmAt + 16 * n]);
+    code_.mov(code_.byte[code_.rbp + at::kVectors], 1);
+    code_.ret();
+    code_.bind(refused);
+    code_.add(code_.rsp, 8);
+    code_.jump_to(leave_);
+}
+
+/// rcx: offset of the jump entry.
+void Runtime::emit_untranslated() {
+    untranslated_ = code_.here();
+    code_.mov(code_.rax, code_.qword[code_.rbp + code_.rcx + jump_entry(offsetof(cpu_interp::JumpEntry, rip))]);
+    code_.store(at::kRip, kRax);
+    code_.mov(code_.dword[code_.rbp + at::kExitInsn], exit_reason::kUntranslated);
+    code_.jump_to(leave_);
+}
+
+}  // namespace yado::cpu_bt

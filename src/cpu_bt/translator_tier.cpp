@@ -1,0 +1,147 @@
+#include "cpu_bt/translator_tier.h"
+
+#include "cpu_bt/test_tier.h"
+#include "cpu_interp/chain.h"
+#include "cpu_interp/fpu/fpu.h"
+
+namespace yado::cpu_bt {
+
+using cpu_interp::CodeMode;
+
+namespace {
+
+/// More than any block can need: 48 instructions with their cold parts.
+constexpr size_t kRoomForBlock = 32 << 10;
+
+bool translatable(const Block& b) { return b.mode >> cpu_interp::kModeMmuShift <= 2 && (b.mode & 7) == static_cast<uint8_t>(CodeMode::Bits64); }
+
+}  // namespace
+
+Result<std::unique_ptr<TranslatorTier>> TranslatorTier::create(Core& core, const TierOptions& options) {
+    CodeCache cache = YADO_TRY(CodeCache::create(options.cache_bytes));
+    return std::unique_ptr<TranslatorTier>(new TranslatorTier(core, options, std::move(cache)));
+}
+
+TranslatorTier::TranslatorTier(Core& core, const TierOptions& options, CodeCache cache)
+    : core_(core),
+      options_(options),
+      cache_(std::move(cache)),
+      code_(cache_.writable(), cache_.size()),
+      runtime_(code_, {interpret, begin_vectors}),
+      translator_(code_, runtime_, core.wiring.model, options.flags) {
+    single_[1].run = stop;
+}
+
+void TranslatorTier::placed(Block& block) {
+    block.native = block.native_flags = nullptr;
+    block.heat = options_.warm;
+    if (translatable(block)) block.insn[0].run = run_cold;
+}
+
+void TranslatorTier::reset() {
+    if (code_.here() == runtime_.end()) return;
+    code_.setSize(runtime_.end());
+    cache_.discard(runtime_.end());
+}
+
+void TranslatorTier::translate(Block& block) {
+    if (code_.here() + kRoomForBlock > cache_.size()) {
+        ++stats_.cache_resets;
+        block.heat = 1;                          // again when there is room
+        core_.request(Core::kReqFlush);          // blocks and translations go at the next block boundary
+        return;
+    }
+    const auto entries = translator_.translate(block);
+    if (!entries) {
+        ++stats_.refused;
+        block.insn[0].run = block.first;
+        return;
+    }
+    ++stats_.translated;
+    block.native = executable(entries->memory);
+    block.native_flags = executable(entries->flags);
+    block.insn[0].run = run_translated;
+}
+
+void TranslatorTier::link(const Block& from, Block& to, uint32_t reason) {
+    const bool same_page = page_down(from.gpa) == page_down(to.gpa);
+    if (!options_.link || !same_page || from.mode != to.mode || core_.native.exit_link == 0) return;
+    const void* target = reason == exit_reason::kFollowFlags ? to.native_flags : to.native;
+    code_.aim(core_.native.exit_link, static_cast<size_t>(static_cast<const uint8_t*>(target) - cache_.executable()));
+    ++stats_.links;
+}
+
+// --- handlers: what a block's first instruction runs --------------------------------------------------------------------------
+
+void TranslatorTier::run_cold(Core& c, const Insn* i) {
+    Block& b = *c.block;
+    if (--b.heat == 0) of(c).translate(b);
+    if (b.native) return run_translated(c, i);
+    return b.first(c, i);
+}
+
+void TranslatorTier::run_translated(Core& c, const Insn*) {
+    TranslatorTier& t = of(c);
+    c.native.rip_page = page_down(c.block_rip);
+    using Enter = void (*)(Core*, const void*);
+    reinterpret_cast<Enter>(reinterpret_cast<uintptr_t>(t.executable(t.runtime_.enter())))(&c, c.block->native);
+    ++t.stats_.exits;
+    return go_on(c);
+}
+
+/// Translated code was left: on with another block, or with the interpreter in the middle of this one.
+void TranslatorTier::go_on(Core& c) {
+    const uint32_t reason = c.native.exit_insn;
+    if (reason == exit_reason::kResume) return;
+    if (reason < exit_reason::kResume) {
+        Block& b = *c.native.exit_block;
+        c.block = &b;
+        c.block_rip = c.native.rip_page + (b.gpa & 0xfff);
+        const Insn* i = b.insn + reason;
+        return (reason == 0 ? b.first : i->run)(c, i);
+    }
+    Block* b = cpu_interp::chained(c, c.rip);
+    if (!b) return;
+    if (b->native && reason == exit_reason::kUntranslated) c.jumps[cpu_interp::jump_slot(c.rip)].native = b->native;
+    if (b->native && reason != exit_reason::kUntranslated) of(c).link(*c.native.exit_block, *b, reason);
+    return cpu_interp::enter(c, b, c.rip);
+}
+
+// --- what translated code calls ---------------------------------------------------------------------------------------------------
+
+void TranslatorTier::stop(Core& c, const Insn*) { of(c).completed_ = true; }
+
+uint64_t TranslatorTier::interpret(Core* core, Block* block, uint32_t n) {
+    Core& c = *core;
+    TranslatorTier& t = of(c);
+    ++t.stats_.interpreted;
+    c.block = block;
+    c.block_rip = c.native.rip_page + (block->gpa & 0xfff);
+    t.single_[0] = block->insn[n];
+    if (n == 0) t.single_[0].run = block->first;
+    t.completed_ = false;
+    c.native.exit_insn = exit_reason::kResume;
+    try {
+        t.single_[0].run(c, t.single_);
+    } catch (const cpu_interp::GuestFault& fault) {
+        c.caught = fault;
+        c.faulted = true;
+        return 1;
+    }
+    if (!t.completed_) return 1;  // it has set rip
+    if (c.requests.load(std::memory_order_relaxed) == 0) [[likely]] return 0;
+    c.rip = c.next_rip(t.single_);
+    return 1;
+}
+
+uint64_t TranslatorTier::begin_vectors(Core* core) {
+    Core& c = *core;
+    if (c.cr0 & (cpu::cr0::EM | cpu::cr0::TS) || !(c.cr4 & cpu::cr4::OSFXSR)) return 0;
+    return cpu_interp::fpu_host_mxcsr(*c.fpu);
+}
+
+Result<std::unique_ptr<cpu_interp::Tier>> make_test_tier(Core& core) {
+    return YADO_TRY(TranslatorTier::create(core, {.warm = 1, .flags = FlagMode::Strict, .link = false}));
+}
+
+}  // namespace yado::cpu_bt

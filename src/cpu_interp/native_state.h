@@ -1,0 +1,20 @@
+// What translated code reads and writes in a Core beside the architectural state.
+#pragma once
+
+#include <cstdint>
+
+namespace yado::cpu_interp {
+
+struct Block;
+
+struct NativeState {
+    uint64_t rip_page = 0;          ///< linear page of the running code; set at every change of page
+    const void* fpu = nullptr;      ///< Core::fpu
+    Block* exit_block = nullptr;    ///< where translated code was left, and before which instruction
+    uint32_t exit_insn = 0;
+    uint32_t exit_link = 0;         ///< offset in the code cache of the jump that could go on; 0: none
+    uint64_t kept = 0, kept_page = 0;  ///< between the parts of one instruction
+    bool vectors = false;           ///< XMM registers (and MXCSR) are in the host's
+};
+
+}  // namespace yado::cpu_interp
