@@ -32,12 +32,15 @@ def chosen(args):
     return [row for row in every if row[0] in wanted or row[1] in wanted]
 
 
-def machines(args, group):
-    """The sides that run a group, by name: two vCPUs for the parallel one, TCG also without ERMS for memory."""
+def needed(args, group):
+    """What makes the sides that run a group, by key: two vCPUs for the parallel one, TCG also without ERMS for memory."""
     cpus = 2 if group == "parallel" else 1
-    made = {"native": lambda: [sides.Native("native", args.files)], "yado": lambda: [sides.yado(args, cpus)],
-            "tcg": lambda: [sides.tcg(args, cpus)] + ([sides.tcg(args, cpus, "tcg-erms", "max,-erms")] if group == "memory" else [])}
-    return [side for name in args.sides.split(",") for side in made[name]()]
+    made = {"native": {("native",): lambda: sides.Native("native", args.files)},
+            "yado": {("yado", cpus): lambda: sides.yado(args, cpus)},
+            "tcg": {("tcg", cpus): lambda: sides.tcg(args, cpus)}}
+    if group == "memory":
+        made["tcg"]["tcg-erms", cpus] = lambda: sides.tcg(args, cpus, "tcg-erms", "max,-erms")
+    return {key: make for name in args.sides.split(",") for key, make in made[name].items()}
 
 
 def note(rows, program, side, args):
@@ -59,23 +62,32 @@ def note(rows, program, side, args):
         print(f"  {name}: {side.name} WRONG: {wrong}", flush=True)
 
 
-def run_group(rows, group, listed, args):
-    started = machines(args, group)
+def switch(started, wanted):
+    """Ends the sides that the next group does not need and makes those that it needs more; guests boot at their first program."""
+    for key in set(started) - set(wanted):
+        started.pop(key).end()
+    for key in wanted:
+        if key not in started:
+            started[key] = wanted[key]()
+
+
+def run_once(rows, listed, args):
+    started = {}
     try:
         for program in listed:
-            for side in started:
-                note(rows, program, side, args)
+            wanted = needed(args, program[1])
+            switch(started, wanted)
+            for key in wanted:
+                note(rows, program, started[key], args)
     finally:
-        for side in started:
-            side.end()
+        switch(started, {})
 
 
 def measure(args):
-    rows, listed = {}, chosen(args)
+    rows = {}
     for run in range(args.runs):
         print(f"run {run + 1} of {args.runs}", flush=True)
-        for group in dict.fromkeys(row[1] for row in listed):
-            run_group(rows, group, [row for row in listed if row[1] == group], args)
+        run_once(rows, chosen(args), args)
     return rows
 
 

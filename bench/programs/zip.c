@@ -48,7 +48,7 @@ static int measure_gzip(double seconds, double* value, uint64_t* sum) {
 }
 
 const struct program kZip[] = {
-    {.name = "zstd", .group = "zip", .unit = "MB/s", .measure = measure_zstd},
-    {.name = "gzip", .group = "zip", .unit = "MB/s", .measure = measure_gzip},
+    {.name = "zstd", .group = "zstd", .unit = "MB/s", .measure = measure_zstd},
+    {.name = "gzip", .group = "gzip", .unit = "MB/s", .measure = measure_gzip},
     {0},
 };
