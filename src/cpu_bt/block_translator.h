@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "cpu_bt/assembler.h"
+#include "cpu_bt/flag_mode.h"
 #include "cpu_bt/flag_tracker.h"
 #include "cpu_bt/forms.h"
 #include "cpu_bt/runtime.h"
@@ -23,12 +24,6 @@
 namespace yado::cpu_bt {
 
 using cpu_interp::Block;
-
-/// How exactly flags are kept.
-enum class FlagMode : uint8_t {
-    Live,    ///< flags that are dead in program order may be wrong in the frame of a fault or an interrupt
-    Strict,  ///< saved in front of everything that can fault: for comparisons with another engine
-};
 
 class BlockTranslator {
   public:

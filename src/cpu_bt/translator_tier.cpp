@@ -1,5 +1,7 @@
 #include "cpu_bt/translator_tier.h"
 
+#include <algorithm>
+
 #include "cpu_bt/test_tier.h"
 #include "cpu_interp/chain.h"
 #include "cpu_interp/fpu/fpu.h"
@@ -98,6 +100,7 @@ void TranslatorTier::go_on(Core& c) {
         c.block = &b;
         c.block_rip = c.native.rip_page + (b.gpa & 0xfff);
         const Insn* i = b.insn + reason;
+        c.icount += b.count - std::min<uint32_t>(reason, b.count);  // as enter() does
         return (reason == 0 ? b.first : i->run)(c, i);
     }
     Block* b = cpu_interp::chained(c, c.rip);
@@ -140,8 +143,8 @@ uint64_t TranslatorTier::begin_vectors(Core* core) {
     return cpu_interp::fpu_host_mxcsr(*c.fpu);
 }
 
-Result<std::unique_ptr<cpu_interp::Tier>> make_test_tier(Core& core) {
-    return YADO_TRY(TranslatorTier::create(core, {.warm = 1, .flags = FlagMode::Strict, .link = false}));
+Result<std::unique_ptr<cpu_interp::Tier>> make_test_tier(Core& core, FlagMode flags, Linking linking) {
+    return YADO_TRY(TranslatorTier::create(core, {.warm = 1, .flags = flags, .link = linking == Linking::On}));
 }
 
 }  // namespace yado::cpu_bt

@@ -243,7 +243,7 @@ struct Stepper::Impl {
     Core core;
     Impl(const cpu::VcpuWiring& wiring, std::shared_ptr<Shared> s) : shared(std::move(s)), core(wiring, *shared) {}
 
-    std::optional<Fault> run_raw(cpu::CpuState& state, MaybeFault (*run)(Core&));
+    std::optional<Fault> run_raw(cpu::CpuState& state, const std::function<MaybeFault(Core&)>& run);
 
     /// What other vCPUs or devices asked for while this one was away.
     void catch_up() {
@@ -281,9 +281,18 @@ Result<> Stepper::add_tier(const TierFactory& make_tier) {
 }
 
 std::optional<Stepper::Fault> Stepper::step_raw(cpu::CpuState& state) { return impl_->run_raw(state, run_single); }
-std::optional<Stepper::Fault> Stepper::block_raw(cpu::CpuState& state) { return impl_->run_raw(state, run_block); }
+std::optional<Stepper::Fault> Stepper::block_raw(cpu::CpuState& state, std::span<const Known> known) {
+    return impl_->run_raw(state, [&](Core& c) {
+        for (const Known& k : known) {
+            uint8_t byte;
+            if (k.written) c.probe_write(nullptr, k.linear, 1);
+            else c.load_slow(nullptr, k.linear, &byte, 1);
+        }
+        return run_block(c);
+    });
+}
 
-std::optional<Stepper::Fault> Stepper::Impl::run_raw(cpu::CpuState& state, MaybeFault (*run)(Core&)) {
+std::optional<Stepper::Fault> Stepper::Impl::run_raw(cpu::CpuState& state, const std::function<MaybeFault(Core&)>& run) {
     Core& c = core;
     const Presence presence(c);
     catch_up();

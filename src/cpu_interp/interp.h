@@ -3,6 +3,8 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
+#include <span>
 
 #include "cpu/cpu_model.h"
 #include "cpu/vcpu.h"
@@ -47,7 +49,12 @@ class Stepper {
     };
     std::optional<Fault> step_raw(cpu::CpuState& state);
     /// As step_raw, but runs the whole block at RIP, translated if there is a tier that does so at once.
-    std::optional<Fault> block_raw(cpu::CpuState& state);
+    /// `known` are addresses that the TLB shall have served before, so that fast paths are taken.
+    struct Known {
+        uint64_t linear;
+        bool written;
+    };
+    std::optional<Fault> block_raw(cpu::CpuState& state, std::span<const Known> known = {});
 
   private:
     struct Impl;

@@ -1,5 +1,7 @@
 // FXSAVE, FXRSTOR, XSAVE, XSAVEOPT, XRSTOR (standard format, SDM vol. 1, 10.5 and 13), LDMXCSR, STMXCSR.
+#include "cpu_interp/chain.h"
 #include "cpu_interp/fpu/ops.h"
+#include "cpu_interp/system/access.h"
 
 namespace yado::cpu_interp {
 
@@ -54,7 +56,9 @@ uint32_t mxcsr_in(Core& c, const Insn* i, const uint8_t* image) {
 
 uint64_t image_address(Core& c, const Insn* i, unsigned size, unsigned alignment, Acc acc) {
     const uint64_t linear = c.address(i, size, acc);
-    if (linear & (alignment - 1)) c.raise(i, Vec::GP, 0);
+    const bool misaligned = linear & (alignment - 1);
+    if (misaligned && i->seg == cpu::SS && long_mode(c) && !is_canonical(linear)) c.raise(i, Vec::SS, 0);  // the more general check comes first
+    if (misaligned) c.raise(i, Vec::GP, 0);
     return linear;
 }
 

@@ -56,7 +56,8 @@ Guest::Guest(Runner runner) : runner_(runner), devices_(std::make_unique<Devices
     model_ = *model;
     const cpu::VcpuWiring wiring{0, model_, memory_, *devices_, nullptr, nullptr, 1'000'000'000};
     stepper_ = std::make_unique<cpu_interp::Stepper>(wiring, cpu_interp::make_shared_state(memory_));
-    if (runner == Runner::Translator) must(stepper_->add_tier([](cpu_interp::Core& core) { return cpu_bt::make_test_tier(core); }));
+    const auto flags = runner == Runner::Strict ? cpu_bt::FlagMode::Strict : cpu_bt::FlagMode::Live;
+    if (runner != Runner::Interpreter) must(stepper_->add_tier([=](cpu_interp::Core& core) { return cpu_bt::make_test_tier(core, flags, cpu_bt::Linking::Off); }));
     build_tables();
 }
 
@@ -117,7 +118,12 @@ void Guest::put_code(const Case& test) {
 /// The translator runs into the HLT behind the case, which is no part of it.
 std::optional<cpu_interp::Stepper::Fault> Guest::step(const Case& test, cpu::CpuState& state) {
     if (runner_ == Runner::Interpreter) return stepper_->step_raw(state);
-    auto fault = stepper_->block_raw(state);
+    // One case in four finds the TLB empty, so that misses and fast paths are both seen.
+    static constexpr cpu_interp::Stepper::Known kWindowPagesKnown[] = {
+        {kWindow, true}, {kWindow + kPage, true}, {kWindow, false}, {kWindow + kPage, false}, {kWindow + 2 * kPage, false}};
+    std::span<const cpu_interp::Stepper::Known> known(kWindowPagesKnown);
+    if (cases_++ % 4 == 0) known = {};
+    auto fault = stepper_->block_raw(state, known);
     const bool behind = state.rip - kCode < kPage && state.rip - test.at >= test.code.size();
     if (fault && fault->vector == 13 && behind) fault.reset();
     return fault;

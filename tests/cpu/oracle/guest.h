@@ -10,8 +10,9 @@
 
 namespace yado::oracle {
 
-/// Who runs the guest's instructions.
-enum class Runner : uint8_t { Interpreter, Translator };
+/// Who runs the guest's instructions: the translator with flags exact at every fault, or as guests get it, where flags
+/// that program order makes dead may be wrong in the frame of a fault.
+enum class Runner : uint8_t { Interpreter, Strict, Live };
 
 class Guest {
   public:
@@ -34,6 +35,7 @@ class Guest {
     std::unique_ptr<Devices> devices_;
     cpu::CpuModel model_;
     std::unique_ptr<cpu_interp::Stepper> stepper_;
+    unsigned cases_ = 0;
     cpu::CpuState base_;
     std::pair<uint64_t, uint64_t> last_code_{0, kPage};   ///< offset and size of what the last case put there
 };

@@ -10,7 +10,9 @@
 #include <thread>
 #include <vector>
 
+#include "cpu_bt/test_tier.h"
 #include "cpu_interp/interp.h"
+#include "cpu_interp/tier.h"
 
 namespace yado::payload {
 
@@ -99,7 +101,7 @@ class Watchdog {
 
 }  // namespace
 
-Result<Report> run(const std::string& path, std::chrono::seconds limit) {
+Result<Report> run(const std::string& path, Runner runner, std::chrono::seconds limit) {
     mem::GuestMemory memory;
     YADO_TRY(memory.add_ram(GuestPhysAddr(0), kRam));
     const uint32_t entry = YADO_TRY(load(path, memory));
@@ -108,7 +110,10 @@ Result<Report> run(const std::string& path, std::chrono::seconds limit) {
     Report result;
     Ports ports(result);
     const cpu::VcpuWiring wiring{0, model, memory, ports, nullptr, nullptr, kTscHz};
-    const auto vcpu = YADO_TRY(cpu_interp::make_vcpu(wiring, cpu_interp::make_shared_state(memory)));
+    cpu_interp::TierFactory make_tier;
+    if (runner == Runner::Translator)
+        make_tier = [](cpu_interp::Core& core) { return cpu_bt::make_test_tier(core, cpu_bt::FlagMode::Live, cpu_bt::Linking::On); };
+    const auto vcpu = YADO_TRY(cpu_interp::make_vcpu(wiring, cpu_interp::make_shared_state(memory), make_tier));
     YADO_TRY(vcpu->set_state(entry_state(entry)));
     Watchdog watchdog(*vcpu, limit);
     while (!result.exit && !result.shut_down) {

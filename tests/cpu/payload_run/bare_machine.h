@@ -1,4 +1,4 @@
-// The smallest machine that runs a payload: RAM, one interpreted vCPU, a serial port's transmitter, the debug-exit port.
+// The smallest machine that runs a payload: RAM, one vCPU, a serial port's transmitter, the debug-exit port.
 #pragma once
 
 #include <chrono>
@@ -9,6 +9,9 @@
 
 namespace yado::payload {
 
+/// Translator: every block is translated the first time that it runs.
+enum class Runner : uint8_t { Interpreter, Translator };
+
 struct Report {
     std::string output;               ///< what it wrote to COM1
     std::optional<uint8_t> exit;      ///< what it wrote to the debug-exit port
@@ -18,6 +21,6 @@ struct Report {
 
 /// Loads the 32-bit ELF at `path`, enters it as a multiboot loader does and runs it to its end.
 /// Errors: NotFound, Corrupt (no such ELF), TimedOut, Failed (the engine gave up).
-Result<Report> run(const std::string& path, std::chrono::seconds limit);
+Result<Report> run(const std::string& path, Runner runner, std::chrono::seconds limit);
 
 }  // namespace yado::payload

@@ -1,4 +1,4 @@
-// System instructions by bare-metal payloads (payload/), run by the interpreter on a machine of almost nothing.
+// System instructions by bare-metal payloads (payload/), run by the interpreter and by the translator on a machine of almost nothing.
 // `apic` needs real devices and runs with the whole machine only.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -14,10 +14,14 @@ using namespace std::chrono_literals;
 
 std::string path_of(const std::string& name) { return std::string(YADO_PAYLOADS) + "/" + name + ".elf"; }
 
-class Payload : public testing::TestWithParam<const char*> {};
+class Payload : public testing::TestWithParam<std::tuple<const char*, Runner>> {};
+
+std::string name_of(const testing::TestParamInfo<std::tuple<const char*, Runner>>& info) {
+    return std::string(std::get<0>(info.param)) + (std::get<1>(info.param) == Runner::Translator ? "_translated" : "");
+}
 
 TEST_P(Payload, PrintsOkOnEveryLine) {
-    const Result<Report> result = run(path_of(GetParam()), 60s);
+    const Result<Report> result = run(path_of(std::get<0>(GetParam())), std::get<1>(GetParam()), 60s);
     ASSERT_TRUE(result) << result.error().message();
     unsigned checks = 0;
     std::istringstream lines(result->output);
@@ -31,11 +35,13 @@ TEST_P(Payload, PrintsOkOnEveryLine) {
     EXPECT_EQ(*result->exit, 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Payload, testing::Values("exceptions", "paging", "privilege", "smc", "features", "legacy", "realmode"),
-                         [](const auto& info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(All, Payload,
+                         testing::Combine(testing::Values("exceptions", "paging", "privilege", "smc", "features", "legacy", "realmode"),
+                                          testing::Values(Runner::Interpreter, Runner::Translator)),
+                         name_of);
 
 TEST(TripleFault, ShutsTheMachineDown) {
-    const Result<Report> result = run(path_of("triple"), 60s);
+    const Result<Report> result = run(path_of("triple"), Runner::Translator, 60s);
     ASSERT_TRUE(result) << result.error().message();
     EXPECT_TRUE(result->shut_down);
     EXPECT_EQ(result->output, "triple fault: now\n");
