@@ -20,11 +20,6 @@ from console import Console
 HERE = pathlib.Path(__file__).resolve().parent
 
 
-def cpu_seconds(pid):
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def resident_beyond_ram(pid, ram_marks):
     """Resident KiB of a process without its guest RAM (mappings whose smaps header matches one of ram_marks)."""
     total, ram, in_ram = 0, 0, False
@@ -113,9 +108,9 @@ def measure_idle(side):
     try:
         console.until(r"idle: begins", 300)
         time.sleep(3)  # measuring an idle guest means letting it idle
-        before, t0 = cpu_seconds(console.process.pid), time.monotonic()
+        before, t0 = console.cpu_seconds(), time.monotonic()
         time.sleep(10)
-        share = (cpu_seconds(console.process.pid) - before) / (time.monotonic() - t0) * 100
+        share = (console.cpu_seconds() - before) / (time.monotonic() - t0) * 100
         return share, resident_beyond_ram(console.process.pid, side.ram_marks), resident_beyond_ram(console.process.pid, side.ram_marks + side.cache_marks)
     finally:
         console.end()

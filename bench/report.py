@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Makes of a result of suite.py its tables: report.py bench/results/programs.json [--svg docs/programs.svg].
+"""Makes of a result of suite.py its tables and its picture.
+
+  bench/report.py bench/results/programs.json                          (prints the tables)
+  bench/report.py bench/results/programs.json --svg docs/programs.svg --document docs/performance.md
 
 Every value is a rate, more is better. "Slower than native" is native / side; "Yado / TCG" is how many times faster Yado is.
 """
@@ -9,6 +12,8 @@ import math
 import pathlib
 import statistics
 
+import picture
+
 # group: what it is, the bar over TCG, the aim against native (how many times slower)
 BARS = {
     "integer": ("integer", 2, 1.5),
@@ -16,7 +21,8 @@ BARS = {
     "linpack": ("LINPACK", 8, 1.5),
     "vector": ("AVX2", None, 1.5),
     "crypto": ("OpenSSL", 15, 1.5),
-    "zip": ("zstd, gzip", 3, 1.5),
+    "zstd": ("zstd", 3, 1.5),
+    "gzip": ("gzip", None, 1.5),
     "memory": ("memory", 3, 1.5),
     "system": ("system", 2, 3),
     "parallel": ("parallel, 2 vCPUs", None, None),
@@ -100,15 +106,55 @@ def parallel_lines(rows):
 def tables(result):
     rows = result["rows"]
     head = f"{result['date']}, {result['commit']}, {result['host']}, medians of {result['runs']}"
+    if result["per_cpu_second"]:
+        head += ", rates per second of CPU"
     if result["yado_args"]:
         head += f", yado run {result['yado_args']}"
-    return "\n".join([head, "", *program_table(rows), "", *group_table(rows), *parallel_lines(rows)])
+    return "\n".join([head, "", *program_table(rows), "", *group_table(rows), *parallel_lines(rows), *linpack_table(rows)])
+
+
+def linpack_table(rows):
+    """LINPACK in the shape of the Xen paper's Table 4: host, guest, ratio."""
+    lines = ["", "| LINPACK, GFLOPS | host | guest (TCG) | ratio | guest (Yado) | ratio |", "|---|---|---|---|---|---|"]
+    for name, order in (("linpack", 1000), ("linpack200", 200)):
+        if name in rows:
+            native, tcg, yado = (median(rows[name], side) for side in ("native", "tcg", "yado"))
+            lines.append(f"| N = {order} | {text(native)} | {text(tcg)} | {text(ratio(tcg, native))} | {text(yado)} | {text(ratio(yado, native))} |")
+    return lines if len(lines) > 3 else []
+
+
+def groups(rows):
+    """What picture.draw takes: the groups with the programs that have a ratio."""
+    for group, (title, _, aim) in BARS.items():
+        each = [(name, ratios(row)) for name, row in rows.items() if row["group"] == group]
+        each = [(name, r) for name, r in each if r["tcg"] or r["yado"]]
+        if each:
+            yield title, aim, each
+
+
+def into_document(path, tables_text):
+    """Puts the tables between the document's two marks."""
+    begin, end = "<!-- programs: begin -->", "<!-- programs: end -->"
+    document = path.read_text()
+    if begin not in document or end not in document:
+        raise SystemExit(f"report: {path} has no marks {begin} and {end}")
+    head, tail = document.split(begin)[0], document.split(end)[1]
+    path.write_text(f"{head}{begin}\n{tables_text}\n{end}{tail}")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("result", type=pathlib.Path)
-    print(tables(json.loads(parser.parse_args().result.read_text())))
+    parser.add_argument("--svg", type=pathlib.Path, help="writes the picture there")
+    parser.add_argument("--document", type=pathlib.Path, help="puts the tables between the marks of this file")
+    args = parser.parse_args()
+    result = json.loads(args.result.read_text())
+    if args.svg:
+        args.svg.write_text(picture.draw(list(groups(result["rows"]))))
+    if args.document:
+        into_document(args.document, tables(result))
+    if not args.svg and not args.document:
+        print(tables(result))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 
   bench/prepare.sh build/bench; tests/guest/prepare.sh build/guest     (once; `make bench` does it)
   bench/suite.py --only integer --sides yado,native --runs 1           (quick: prints the table, writes nothing)
+  bench/suite.py --only sort --runs 1 --per-cpu-second                 (while others use the machine)
   bench/suite.py --only sort,copy --yado-args "--cpu x86-64-v3"
   bench/suite.py --out bench/results                                   (writes programs.json and programs.md)
 
@@ -31,46 +32,62 @@ def chosen(args):
     return [row for row in every if row[0] in wanted or row[1] in wanted]
 
 
-def machines(args, group):
-    """The sides that run a group, by name: two vCPUs for the parallel one, TCG also without ERMS for memory."""
+def needed(args, group):
+    """What makes the sides that run a group, by key: two vCPUs for the parallel one, TCG also without ERMS for memory."""
     cpus = 2 if group == "parallel" else 1
-    made = {"native": lambda: [sides.Native("native", args.files)], "yado": lambda: [sides.yado(args, cpus)],
-            "tcg": lambda: [sides.tcg(args, cpus)] + ([sides.tcg(args, cpus, "tcg-erms", "max,-erms")] if group == "memory" else [])}
-    return [side for name in args.sides.split(",") for side in made[name]()]
+    made = {"native": {("native",): lambda: sides.Native("native", args.files)},
+            "yado": {("yado", cpus): lambda: sides.yado(args, cpus)},
+            "tcg": {("tcg", cpus): lambda: sides.tcg(args, cpus)}}
+    if group == "memory":
+        made["tcg"]["tcg-erms", cpus] = lambda: sides.tcg(args, cpus, "tcg-erms", "max,-erms")
+    return {key: make for name in args.sides.split(",") for key, make in made[name].items()}
 
 
 def note(rows, program, side, args):
     name, group, unit = program
-    row = rows.setdefault(name, {"group": group, "unit": unit, "values": {}, "sums": {}, "wrong": {}})
+    row = rows.setdefault(name, {"group": group, "unit": unit, "values": {}, "sums": {}, "wrong": {}, "absent": {}})
     try:
-        value, _, checksum = side.run(name, args.seconds, args.timeout)
+        step = args.per_cpu_second and group != "parallel"
+        value, _, checksum = side.run(name, args.seconds, args.timeout, step)
         row["values"].setdefault(side.name, []).append(value)
         row["sums"][side.name] = checksum
         if len(set(row["sums"].values())) > 1:
             raise sides.Wrong(f"checksums differ: {row['sums']}")
         print(f"  {name}: {side.name} {value:.4g} {unit}", flush=True)
+    except sides.Absent as absent:
+        row["absent"][side.name] = str(absent)
+        print(f"  {name}: {side.name} absent: {absent}", flush=True)
     except sides.Wrong as wrong:
         row["wrong"].setdefault(side.name, []).append(str(wrong))
         print(f"  {name}: {side.name} WRONG: {wrong}", flush=True)
 
 
-def run_group(rows, group, listed, args):
-    started = machines(args, group)
+def switch(started, wanted):
+    """Ends the sides that the next group does not need and makes those that it needs more; guests boot at their first program."""
+    for key in set(started) - set(wanted):
+        started.pop(key).end()
+    for key in wanted:
+        if key not in started:
+            started[key] = wanted[key]()
+
+
+def run_once(rows, listed, args):
+    started = {}
     try:
         for program in listed:
-            for side in started:
-                note(rows, program, side, args)
+            wanted = needed(args, program[1])
+            switch(started, wanted)
+            for key in wanted:
+                note(rows, program, started[key], args)
     finally:
-        for side in started:
-            side.end()
+        switch(started, {})
 
 
 def measure(args):
-    rows, listed = {}, chosen(args)
+    rows = {}
     for run in range(args.runs):
         print(f"run {run + 1} of {args.runs}", flush=True)
-        for group in dict.fromkeys(row[1] for row in listed):
-            run_group(rows, group, [row for row in listed if row[1] == group], args)
+        run_once(rows, chosen(args), args)
     return rows
 
 
@@ -92,6 +109,8 @@ def options():
     parser.add_argument("--sides", default="native,tcg,yado", help="of native,tcg,yado")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.5, help="how long a program measures, at least")
+    parser.add_argument("--per-cpu-second", action="store_true", help="rates per second of CPU that a side had (not for parallel): "
+                        "for machines that others work on")
     parser.add_argument("--timeout", type=float, default=300, help="seconds that a program may take")
     parser.add_argument("--yado", type=pathlib.Path, default=pathlib.Path("build/bin/yado"))
     parser.add_argument("--yado-args", default="", help="more options for `yado run`")
@@ -109,7 +128,8 @@ def options():
 def main():
     args = options()
     rows = measure(args)
-    result = {"date": datetime.date.today().isoformat(), "commit": commit(), "host": host(), "runs": args.runs, "yado_args": args.yado_args,
+    result = {"date": datetime.date.today().isoformat(), "commit": commit(), "host": host(), "runs": args.runs, "per_cpu_second": args.per_cpu_second,
+              "yado_args": args.yado_args,
               "rows": rows}
     text = report.tables(result)
     print(text)

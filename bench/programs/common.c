@@ -1,15 +1,25 @@
-/* Clock, checksums, random numbers and generated text of the benchmark programs. */
+/* Clock, checksums, random numbers, generated text, and other programs' runs, for the benchmark programs. */
 #include "bench.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 double now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+void mark(const char* what, double passed) {
+    if (!getenv("BENCH_STEP")) return;
+    printf("bench %s %.6f\n", what, passed);
+    fflush(stdout);
+    for (int c = getchar(); c != '\n' && c != EOF;) c = getchar();
 }
 
 uint64_t mix(uint64_t hash, uint64_t value) {
@@ -50,27 +60,73 @@ void* touched(size_t size) {
     return memory;
 }
 
-enum { kWords = 1024, kWordRoom = 12 };
+enum { kWords = 1024, kLongest = 16 };
+struct word { char text[kLongest]; int length; };
 
-static size_t make_words(char words[kWords][kWordRoom], uint64_t* state) {
+static void make_words(struct word* words, uint64_t* state) {
     for (int w = 0; w < kWords; w++) {
         const int length = 2 + (int)(next_random(state) % 9);
-        for (int i = 0; i < length; i++) words[w][i] = "etaoinshrdlucmfwypvbgk"[next_random(state) % 22 * (next_random(state) % 22) / 22];
-        words[w][length] = 0;
+        for (int i = 0; i < length; i++) words[w].text[i] = "etaoinshrdlucmfwypvbgk"[next_random(state) % 22 * (next_random(state) % 22) / 22];
+        words[w].text[length] = w % 32 ? ' ' : '\n';
+        words[w].length = length + 1;
     }
-    return kWords;
 }
 
 void fill_text(unsigned char* out, size_t size, uint64_t seed) {
-    static char words[kWords][kWordRoom];
+    static struct word words[kWords];
     uint64_t state = seed * 2 + 1;
     make_words(words, &state);
     for (size_t at = 0; at < size;) {
         const uint64_t r = next_random(&state);
-        char text[24];
-        int length;
-        if ((r & 31) == 0) length = snprintf(text, sizeof text, "%u\n", (unsigned)(r >> 44));
-        else length = snprintf(text, sizeof text, "%s ", words[(r >> 32 & 1023) * (r >> 42 & 1023) >> 10]);
-        for (int i = 0; i < length && at < size; i++) out[at++] = (unsigned char)text[i];
+        struct word* word = &words[(r >> 32 & 1023) * (r >> 42 & 1023) >> 10]; /* early words are frequent */
+        if ((r & 63) == 0) word->text[0] = (char)('0' + (r >> 56) % 10);
+        const size_t length = (size_t)word->length < size - at ? (size_t)word->length : size - at;
+        memcpy(out + at, word->text, length);
+        at += length;
     }
+}
+
+/* ---- other programs ---- */
+const char* scratch_path(const char* name) {
+    static char paths[4][256];
+    static int used;
+    char* path = paths[used++ % 4];
+    snprintf(path, sizeof paths[0], "%s/yado-bench-%d-%s", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int)getpid(), name);
+    return path;
+}
+
+int run_tool(const char* output, const char* const* arguments) {
+    const pid_t started = fork();
+    if (started == 0) {
+        const int file = open(output, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        const int silence = open("/dev/null", O_WRONLY);
+        if (file < 0 || dup2(file, 1) < 0 || dup2(silence, 2) < 0) _exit(126);
+        execvp(arguments[0], (char* const*)arguments);
+        _exit(127);
+    }
+    int status = 1;
+    if (started < 0 || waitpid(started, &status, 0) != started) return 1;
+    if (status) printf("bench: %s %s ended with %d\n", arguments[0], arguments[1], WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
+    return status;
+}
+
+int write_file(const char* path, const void* data, size_t size) {
+    FILE* file = fopen(path, "w");
+    if (!file) return 1;
+    const int bad = fwrite(data, 1, size, file) != size;
+    return fclose(file) || bad;
+}
+
+unsigned char* read_file(const char* path, size_t* size) {
+    FILE* file = fopen(path, "r");
+    if (!file) return NULL;
+    fseek(file, 0, SEEK_END);
+    *size = (size_t)ftell(file);
+    rewind(file);
+    unsigned char* data = touched(*size + 1);
+    const int bad = fread(data, 1, *size, file) != *size;
+    fclose(file);
+    if (!bad) return data;
+    free(data);
+    return NULL;
 }

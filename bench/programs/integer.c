@@ -80,7 +80,7 @@ static void compress_setup(void) {
     packed = touched(kText * 9 / 8 + 64);
     unpacked = touched(kText + kMaxMatch);
     heads = touched(kHeads * sizeof *heads);
-    fill_text(text, kText, 3);
+    fill_text(text, kText, kTextSeed);
 }
 
 static uint32_t word_at(const unsigned char* at) {
@@ -215,7 +215,7 @@ static uint64_t dhrystone_round(void) {
 const struct program kInteger[] = {
     {"sort", "integer", "Mkeys/s", kKeys / 1e6, 0xaf95e383eed789a2, sort_setup, sort_round, NULL, NULL},
     {"hash", "integer", "Mops/s", (kEntries + kProbes) / 1e6, 0x42bcdf225874caca, hash_setup, hash_round, NULL, NULL},
-    {"compress", "integer", "MB/s", kText / 1e6, 0x9f3bb15e2c550972, compress_setup, compress_round, NULL, NULL},
+    {"compress", "integer", "MB/s", kText / 1e6, 0x8eae59ca1258228, compress_setup, compress_round, NULL, NULL},
     {"bytecode", "integer", "runs/s", 20, 0x80f45d5a2bcb49c5, bytecode_setup, bytecode_round, NULL, NULL},
     {"dhrystone", "integer", "Mloops/s", kLoops / 1e6, 0xe1658f2abac36dcb, dhrystone_setup, dhrystone_round, NULL, NULL},
     {0},
