@@ -55,6 +55,9 @@ class BlockTranslator {
     void nothing(const Insn&, const Form&) {}
     void push_register(const Insn& i, const Form& f);
     void push_immediate(const Insn& i, const Form& f);
+    void push_memory(const Insn& i, const Form& f);
+    void push_flags(const Insn& i, const Form& f);
+    void clear_interrupt_flag(const Insn& i, const Form& f);
     void pop_register(const Insn& i, const Form& f);
     void leave(const Insn& i, const Form& f);
     void jump_if(const Insn& i, const Form& f);
@@ -143,6 +146,9 @@ class BlockTranslator {
     void reg_written(const Insn& i, const Form& f, HostReg r);
     void registers_form(const Insn& i, const Form& f);
     void memory_form(const Insn& i, const Form& f);
+    void high_byte_form(const Insn& i, const Form& f);
+    void put_high_byte(HostReg whole, HostReg byte);
+    void push_kept();
     void after_home_write(unsigned guest, unsigned size);
     /// The host register of a guest register's value; one at home is loaded into scratch.
     HostReg value_of(unsigned guest, HostReg scratch);

@@ -93,6 +93,9 @@ Table one_byte_table() {
     t[0xa8] = modrm(Use::None, Use::Read, flag::All, Width::Byte);
     t[0xa9] = modrm(Use::None, Use::Read, flag::All);
     t[0xa8].translate = t[0xa9].translate = &T::accumulator_immediate;
+    t[0x9c] = special(&T::push_flags);
+    t[0x9c].flags_read = flag::All;
+    t[0xfa] = special(&T::clear_interrupt_flag);
     t[0xf5] = t[0xf8] = t[0xf9] = special(&T::carry_flag, flag::C);
     t[0xf5].flags_read = flag::C;
     return t;
@@ -139,6 +142,7 @@ Form increment_group(const Insn& i, unsigned group) {
     const Width width = i.opcode & 1 ? Width::Operand : Width::Byte;
     if (group < 2) return modrm(Use::None, Use::Modify, flag::All & ~flag::C, width);
     if (width == Width::Byte) return kInterpreted;
+    if (group == 6 && i.mem) return special(&T::push_memory);
     if (group != 2 && group != 4) return kInterpreted;
     Form f = ending(group == 2 ? &T::call_indirect : &T::jump_indirect);
     f.rm = Use::Read;
@@ -213,15 +217,23 @@ Form bit_test_immediate(unsigned group) {
     return f;
 }
 
+/// POPCNT, TZCNT, LZCNT. Without its feature TZCNT is BSF, and LZCNT BSR.
+Form counting() {
+    Form f = modrm(Use::Write, Use::Read, flag::All);
+    f.keeps_f3 = true;
+    return f;
+}
+
 Form two_byte_form(const Insn& i, const cpu::CpuModel& model) {
     static const Table table = two_byte_table();
     const unsigned group = i.modrm >> 3 & 7;
     if (i.opcode == 0xba) return bit_test_immediate(group);
     if (i.opcode == 0xb8) {
         if (i.mandatory != Mandatory::PF3 || !model.has(cpu::Feature::POPCNT)) return kInterpreted;
-        return modrm(Use::Write, Use::Read, flag::All);
+        return counting();
     }
-    if ((i.opcode == 0xbc || i.opcode == 0xbd) && i.rep) return kInterpreted;
+    if (i.opcode == 0xbc && i.rep && model.has(cpu::Feature::BMI1)) return counting();
+    if (i.opcode == 0xbd && i.rep && model.has(cpu::Feature::LZCNT)) return counting();
     if (i.mem && (i.opcode & 0xe7) == 0xa3) return kInterpreted;  // bit strings reach beyond the operand
     if (i.opcode == 0xc3 && (!i.mem || i.mandatory != Mandatory::None || i.opsize == 2)) return kInterpreted;
     if (i.opcode >= 0xc8 && i.opcode <= 0xcf && i.opsize == 2) return kInterpreted;

@@ -45,6 +45,7 @@ struct Form {
     uint8_t immediate = 0;           ///< bytes that follow the operands when re-encoded
     bool vector_reg = false, vector_rm = false;
     bool aligned = false;            ///< a memory operand of 16 bytes that is not aligned raises #GP
+    bool keeps_f3 = false;           ///< the F3 prefix is part of the opcode
     bool not_at_home = false;        ///< the memory form means something else: an r/m register must be in a register
 };
 

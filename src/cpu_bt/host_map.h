@@ -38,6 +38,8 @@ namespace at {  // displacements from rbp
 YADO_AT(kGpr, gpr);
 YADO_AT(kRip, rip);
 YADO_AT(kFlags, aflags);
+YADO_AT(kSysflags, sysflags);
+YADO_AT(kCpl, cpl);
 YADO_AT(kRequests, requests);
 YADO_AT(kRipPage, native.rip_page);
 YADO_AT(kFpu, native.fpu);

@@ -196,6 +196,50 @@ void BlockTranslator::push_immediate(const Insn& i, const Form&) {
     resume_here();
 }
 
+/// Pushes NativeState::kept.
+void BlockTranslator::push_kept() {
+    code_.lea(code_.rax, code_.ptr[kStack - 8]);
+    look_up(8, true);
+    code_.lea(code_.rax, code_.ptr[code_.rax + code_.rcx]);
+    code_.load(kRcx, at::kKept);
+    code_.mov(code_.qword[code_.rax], code_.rcx);
+    code_.lea(kStack, code_.ptr[kStack - 8]);
+    resume_here();
+}
+
+void BlockTranslator::push_memory(const Insn& i, const Form&) {
+    if (i.opsize != 8 || !addressable(i)) return run_interpreted();
+    memory_operand(i, 8, false);
+    code_.mov(code_.rax, code_.qword[code_.rax + code_.rcx]);
+    code_.store(at::kKept, kRax);
+    push_kept();
+}
+
+/// RFLAGS from Core::aflags (LAHF's layout, OF in bit 0) and sysflags; RF and VM are never set here.
+void BlockTranslator::push_flags(const Insn& i, const Form&) {
+    if (i.opsize != 8) return run_interpreted();
+    flags_.save();
+    code_.movzx(code_.eax, code_.word[code_.rbp + at::kFlags]);
+    code_.mov(code_.ecx, code_.eax);
+    code_.and_(code_.eax, 1);
+    code_.shl(code_.eax, 11);
+    code_.shr(code_.ecx, 8);
+    code_.or_(code_.eax, code_.ecx);
+    code_.or_(code_.rax, code_.qword[code_.rbp + at::kSysflags]);
+    flags_.destroyed();
+    code_.store(at::kKept, kRax);
+    push_kept();
+}
+
+void BlockTranslator::clear_interrupt_flag(const Insn&, const Form&) {
+    before_check();
+    code_.cmp(code_.byte[code_.rbp + at::kCpl], 0);
+    flags_.destroyed();
+    cold(cc::kNotEqual, Cold::Kind::Interpret);
+    code_.and_(code_.dword[code_.rbp + at::kSysflags], ~static_cast<uint32_t>(cpu::rflags::IF));
+    resume_here();
+}
+
 void BlockTranslator::pop_register(const Insn& i, const Form&) {
     if (i.opsize != 8) return run_interpreted();
     before_check();

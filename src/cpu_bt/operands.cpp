@@ -112,7 +112,7 @@ Encoding BlockTranslator::encoding_of(const Insn& i, const Form& f) const {
     const bool sized = f.reg_width == Width::Operand || f.rm_width == Width::Operand;
     e.p66 = sized && i.opsize == 2;
     e.w = sized && i.opsize == 8;
-    e.pf3 = i.map == Map::Of && i.opcode == 0xb8;  // POPCNT
+    e.pf3 = f.keeps_f3;
     e.byte_operand = f.reg_width == Width::Byte || f.rm_width == Width::Byte;
     return e;
 }
@@ -178,8 +178,44 @@ void BlockTranslator::memory_form(const Insn& i, const Form& f) {
 
 void BlockTranslator::modrm(const Insn& i, const Form& f) {
     const bool twice = !i.mem && writes(f.reg) && writes(f.rm) && i.reg == i.rm;  // XADD of a register with itself
-    if (has_high_byte(i, f) || (i.mem && !addressable(i)) || twice) return run_interpreted();
+    if ((i.mem && !addressable(i)) || twice) return run_interpreted();
+    if (has_high_byte(i, f)) return high_byte_form(i, f);
     i.mem ? memory_form(i, f) : registers_form(i, f);
+}
+
+/// AH, CH, DH, BH: the byte is worked on in a scratch register's low byte and put back, all without touching flags. Both operands
+/// of that kind, and a register at home beside one, are left to the interpreter.
+void BlockTranslator::high_byte_form(const Insn& i, const Form& f) {
+    const auto is_high = [&](unsigned r) { return r >= 4 && r < 8; };
+    const bool high_reg = f.reg != Use::None && f.reg_width == Width::Byte && is_high(i.reg);
+    const bool high_rm = !i.mem && f.rm != Use::None && f.rm_width == Width::Byte && is_high(i.rm);
+    const bool reg_at_home = f.reg != Use::None && !high_reg && host(i.reg) == kAtHome;
+    if ((high_reg && high_rm) || reg_at_home) return run_interpreted();
+    if (i.mem) {
+        memory_operand(i, 1, writes(f.rm), i.lock ? Aligned::Yes : Aligned::No);
+        code_.lea(code_.rcx, code_.ptr[code_.rax + code_.rcx]);
+    }
+    keep_flags_for(f);
+    const HostReg whole = host((high_reg ? i.reg : i.rm) - 4);
+    const HostReg byte = i.mem ? kRax : kRcx;
+    code_.move(kRax, whole);
+    code_.movzx(Assembler::r32(byte), code_.ah);
+    const Rm rm = i.mem ? Rm::at(kRcx) : high_rm ? Rm::of(byte) : host(i.rm) == kAtHome ? Rm::home(i.rm) : Rm::of(host(i.rm));
+    const HostReg reg = high_reg ? byte : reg_operand(i, f, kRax);
+    emit(i, f, reg, rm);
+    if (high_reg ? writes(f.reg) : writes(f.rm)) put_high_byte(whole, byte);
+    if (i.mem) resume_here();
+}
+
+void BlockTranslator::put_high_byte(HostReg whole, HostReg byte) {
+    if (byte == kRax) {
+        code_.move(kRcx, whole);
+        code_.mov(code_.ch, code_.al);
+        return code_.move(whole, kRcx);
+    }
+    code_.move(kRax, whole);
+    code_.mov(code_.ah, code_.cl);
+    code_.move(whole, kRax);
 }
 
 // --- vectors ----------------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cpu_bt/test_tier.h"
+#include "cpu_interp/block_cache.h"
 #include "cpu_interp/chain.h"
 #include "cpu_interp/fpu/fpu.h"
 
@@ -65,9 +66,8 @@ void TranslatorTier::translate(Block& block) {
     block.insn[0].run = run_translated;
 }
 
-void TranslatorTier::link(const Block& from, Block& to, uint32_t reason) {
-    const bool same_page = page_down(from.gpa) == page_down(to.gpa);
-    if (!options_.link || !same_page || from.mode != to.mode || core_.native.exit_link == 0) return;
+void TranslatorTier::link(const Block& to, uint32_t reason) {
+    if (!options_.link) return;
     const void* target = reason == exit_reason::kFollowFlags ? to.native_flags : to.native;
     code_.aim(core_.native.exit_link, static_cast<size_t>(static_cast<const uint8_t*>(target) - cache_.executable()));
     ++stats_.links;
@@ -107,10 +107,24 @@ void TranslatorTier::go_on(Core& c) {
         c.icount += b.count - std::min<uint32_t>(reason, b.count);  // as enter() does
         return (reason == 0 ? b.first : i->run)(c, i);
     }
+    if (reason == exit_reason::kUntranslated) return enter_remembered(c);
+    return follow(c, reason);
+}
+
+/// The jump cache named a block that had no translation when it was entered there.
+void TranslatorTier::enter_remembered(Core& c) {
     Block* b = cpu_interp::chained(c, c.rip);
     if (!b) return;
-    if (b->native && reason == exit_reason::kUntranslated) c.jumps[cpu_interp::jump_slot(c.rip)].native = b->native;
-    if (b->native && reason != exit_reason::kUntranslated) of(c).link(*c.native.exit_block, *b, reason);
+    if (b->native) c.jumps[cpu_interp::jump_slot(c.rip)].native = b->native;
+    return cpu_interp::enter(c, b, c.rip);
+}
+
+/// A direct jump inside the page of exit_block.
+void TranslatorTier::follow(Core& c, uint32_t reason) {
+    const Block& from = *c.native.exit_block;
+    Block* b = c.blocks->known(page_down(from.gpa) | (c.rip & kPageMask), from.mode);
+    if (!b || !cpu_interp::kChain || c.requests.load(std::memory_order_relaxed)) return;
+    if (b->native) of(c).link(*b, reason);
     return cpu_interp::enter(c, b, c.rip);
 }
 

@@ -47,13 +47,15 @@ class TranslatorTier final : public cpu_interp::Tier {
     static void run_cold(Core& c, const Insn* i);
     static void run_translated(Core& c, const Insn* i);
     static void go_on(Core& c);
+    static void enter_remembered(Core& c);
+    static void follow(Core& c, uint32_t reason);
     static uint64_t interpret(Core* core, Block* block, uint32_t n);
     static uint64_t begin_vectors(Core* core);
     static uint64_t fill(Core* core, uint64_t linear, uint32_t what);
     static void stop(Core& c, const Insn* i);
 
     void translate(Block& block);
-    void link(const Block& from, Block& to, uint32_t reason);
+    void link(const Block& to, uint32_t reason);
     const void* executable(size_t offset) const { return cache_.executable() + offset; }
 
     Core& core_;

@@ -25,6 +25,8 @@ class BlockCache {
     /// A block of the one instruction at RIP, decoded from memory as it is now; good until the next call. Throws
     /// GuestFault as an instruction fetch does.
     Block* alone(uint64_t rip);
+    /// The block at a guest-physical address, if it is decoded.
+    Block* known(uint64_t gpa, uint8_t mode) { return lookup(gpa, mode); }
 
     void drop_pages(std::span<const uint64_t> pages);
     void drop_all();

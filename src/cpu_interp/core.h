@@ -75,7 +75,7 @@ struct JumpEntry {
     Block* block = nullptr;
     const void* native = nullptr;  ///< the tier's way in (Tier::untranslated() if there is none)
 };
-inline constexpr unsigned kJumpCacheSize = 4096;
+inline constexpr unsigned kJumpCacheSize = 8192;
 
 /// Arithmetic flags as the host's LAHF and SETO give them: bits 15:8 are SF ZF 0 AF 0 PF 1 CF, bit 0 is OF.
 namespace hflags {
