@@ -89,4 +89,9 @@ void Assembler::call_to(size_t target) {
     aim(here(), target);
 }
 
+void Assembler::replace_by_jump(size_t from, size_t target) {
+    rewrite(from, 0xe9, 1);
+    aim(from + 5, target);
+}
+
 }  // namespace yado::cpu_bt

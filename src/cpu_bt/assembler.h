@@ -60,6 +60,8 @@ class Assembler : public Xbyak::CodeGenerator {
     void aim(size_t jump, size_t target);
     void jump_to(size_t target) { aim(jump(), target); }
     void call_to(size_t target);
+    /// Overwrites code at `from`, of at least five bytes, that is entered only there.
+    void replace_by_jump(size_t from, size_t target);
 };
 
 /// Condition numbers of Jcc (SDM vol. 1, appendix B).

@@ -19,6 +19,8 @@ std::optional<BlockTranslator::Entries> BlockTranslator::translate(Block& block)
     find_forms();
     if (block.count == 1 && !forms_[0].translate) return std::nullopt;
     find_live_flags();
+    if (block.ungrouped) groups_.clear();
+    else groups_.find(block, forms_);
     const Entries entries = enter();
     for (n_ = 0; n_ < block.count && !done_; ++n_) instruction(n_);
     finish();
@@ -202,6 +204,10 @@ void BlockTranslator::interpret_part(const Cold& c) {
     YADO_CHECK(c.resume != 0);
     code_.mov(code_.eax, c.insn);
     call_block_part(BlockPart::Interpret);
+    if (groups_.any()) {  // the TLB may have changed under a group's address: on with the interpreter
+        exit_at(c.insn + 1);
+        return jump_block_part(BlockPart::Leave);
+    }
     if (c.vectors) {
         exit_at(c.insn + 1);
         call_block_part(BlockPart::LoadVectors);
@@ -213,10 +219,11 @@ void BlockTranslator::interpret_part(const Cold& c) {
 /// rax is the linear address XOR the tag, rcx the entry's offset.
 void BlockTranslator::miss_part(const Cold& c) {
     code_.xor_(code_.rax, code_.qword[code_.rbp + code_.rcx + c.tag]);
-    code_.mov(code_.ecx, c.access.packed());
+    code_.mov(code_.rcx, c.access.packed());
     call_block_part(BlockPart::Miss);
     code_.aim(code_.jump_if(cc::kEqual), c.retry);
-    fallback(forms_[c.insn]) == Cold::Kind::Leave ? leave_part(c) : interpret_part(c);
+    const bool leave = c.access.span != 0 || fallback(forms_[c.insn]) == Cold::Kind::Leave;
+    leave ? leave_part(c) : interpret_part(c);
 }
 
 void BlockTranslator::leave_part(const Cold& c) {

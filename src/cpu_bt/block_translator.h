@@ -14,6 +14,7 @@
 #include <optional>
 #include <vector>
 
+#include "cpu_bt/access_groups.h"
 #include "cpu_bt/assembler.h"
 #include "cpu_bt/flag_mode.h"
 #include "cpu_bt/flag_tracker.h"
@@ -131,12 +132,19 @@ class BlockTranslator {
     /// The memory operand's address as registers; those at home are loaded into rax and rcx.
     Rm effective(const Insn& i);
     /// rax = linear address of the memory operand. Clobbers rcx; EFLAGS only with a segment base.
-    void linear_address(const Insn& i);
+    void linear_address(const Insn& i, int32_t disp);
     /// Looks rax up in the TLB; then rax + rcx is the host address. Destroys EFLAGS.
     enum class Aligned : bool { No, Yes };
-    void look_up(unsigned size, bool write, Aligned aligned = Aligned::No);
-    /// Address and lookup of an instruction's operand.
-    void memory_operand(const Insn& i, unsigned size, bool write, Aligned aligned = Aligned::No);
+    void look_up(const Miss& access, bool write_tag);
+    /// Checks an access, unless an earlier one of its group has; the host address as an operand that uses rcx, or rax and rcx.
+    /// `linear(disp)` emits rax = the access's linear address + disp.
+    template <typename Linear>
+    Rm access(AccessKind kind, unsigned size, bool write, Aligned aligned, Linear linear);
+    Rm memory_operand(const Insn& i, unsigned size, bool write, Aligned aligned = Aligned::No);
+    /// The same for [guest register + disp] of 8 bytes.
+    Rm stack_operand(unsigned guest, int32_t disp, bool write);
+    /// Frees rax.
+    Rm only_rcx(const Rm& rm);
     static Cold::Kind fallback(const Form& f) { return f.ends_block ? Cold::Kind::Leave : Cold::Kind::Interpret; }
     unsigned size_of(const Insn& i, Width width) const { return width == Width::Operand ? i.opsize : static_cast<unsigned>(width); }
     bool has_high_byte(const Insn& i, const Form& f) const;
@@ -149,6 +157,7 @@ class BlockTranslator {
     void high_byte_form(const Insn& i, const Form& f);
     void put_high_byte(HostReg whole, HostReg byte);
     void push_kept();
+    void adjust_stack(int32_t by);
     void after_home_write(unsigned guest, unsigned size);
     /// The host register of a guest register's value; one at home is loaded into scratch.
     HostReg value_of(unsigned guest, HostReg scratch);
@@ -185,6 +194,7 @@ class BlockTranslator {
     bool done_ = false;              ///< control never comes to the end of what is emitted
     bool vectors_ = false;           ///< XMM registers are in the host's at this point
     FlagTracker flags_;
+    AccessGroups groups_;
     std::array<Form, cpu_interp::kMaxBlockInsns> forms_;
     std::array<uint8_t, cpu_interp::kMaxBlockInsns> live_;
     std::vector<Cold> cold_;

@@ -27,6 +27,11 @@ void BlockTranslator::linear_of(HostReg to, int64_t at) {
 // --- the jump cache (cpu_interp/chain.h: jump_slot) -------------------------------------------------------------------------
 
 void BlockTranslator::find_target() {
+    if (flags_.in_host() && !flags_.in_memory()) {
+        code_.mov(code_.rcx, code_.rax);
+        flags_.save();
+        code_.mov(code_.rax, code_.rcx);
+    }
     code_.mov(code_.ecx, code_.eax);
     code_.shr(code_.ecx, 12);
     code_.xor_(code_.ecx, code_.eax);
@@ -85,8 +90,7 @@ void BlockTranslator::jump(const Insn& i, const Form&) { go_direct(after(i) + i.
 void BlockTranslator::jump_indirect(const Insn& i, const Form&) {
     if (i.mem && !addressable(i)) return run_interpreted();
     if (i.mem) {
-        memory_operand(i, 8, false);
-        code_.mov(code_.rax, code_.qword[code_.rax + code_.rcx]);
+        code_.encode({.opcode = 0x8b, .w = true}, kRax, memory_operand(i, 8, false));
     } else {
         before_check();
         code_.move(kRax, value_of(i.rm, kRcx));
@@ -98,19 +102,16 @@ void BlockTranslator::jump_indirect(const Insn& i, const Form&) {
 // --- calls and returns: RSP moves last, so that the interpreter can begin again ---------------------------------------------------
 
 void BlockTranslator::push_return_address(const Insn& i) {
-    before_check();
-    code_.lea(code_.rax, code_.ptr[kStack - 8]);
-    look_up(8, true);
-    code_.lea(code_.rax, code_.ptr[code_.rax + code_.rcx]);
-    linear_of(kRcx, after(i));
-    code_.mov(code_.qword[code_.rax], code_.rcx);
+    const Rm rm = only_rcx(stack_operand(cpu::RSP, -8, true));
+    linear_of(kRax, after(i));
+    code_.encode({.opcode = 0x89, .w = true}, kRax, rm);
 }
 
 void BlockTranslator::call(const Insn& i, const Form&) {
     const int64_t target = after(i) + i.imm;
     if (in_page(target)) {
         push_return_address(i);
-        code_.lea(kStack, code_.ptr[kStack - 8]);
+        adjust_stack(-8);
         return follow(static_cast<uint32_t>(target));
     }
     before_check();
@@ -123,7 +124,7 @@ void BlockTranslator::call(const Insn& i, const Form&) {
 void BlockTranslator::finish_call(const Insn& i) {
     code_.store(at::kKept, kRcx);
     push_return_address(i);
-    code_.lea(kStack, code_.ptr[kStack - 8]);
+    adjust_stack(-8);
     code_.load(kRcx, at::kKept);
     go_found();
 }
@@ -131,8 +132,7 @@ void BlockTranslator::finish_call(const Insn& i) {
 void BlockTranslator::call_indirect(const Insn& i, const Form&) {
     if (i.mem && !addressable(i)) return run_interpreted();
     if (i.mem) {
-        memory_operand(i, 8, false);
-        code_.mov(code_.rax, code_.qword[code_.rax + code_.rcx]);
+        code_.encode({.opcode = 0x8b, .w = true}, kRax, memory_operand(i, 8, false));
     } else {
         before_check();
         code_.move(kRax, value_of(i.rm, kRcx));
@@ -142,10 +142,7 @@ void BlockTranslator::call_indirect(const Insn& i, const Form&) {
 }
 
 void BlockTranslator::ret(const Insn& i, const Form&) {
-    before_check();
-    code_.move(kRax, kGuestRsp);
-    look_up(8, false);
-    code_.mov(code_.rax, code_.qword[code_.rax + code_.rcx]);
+    code_.encode({.opcode = 0x8b, .w = true}, kRax, stack_operand(cpu::RSP, 0, false));
     find_target();
     code_.encode({.opcode = 0x8d, .w = true}, kGuestRsp, Rm::at(kGuestRsp, -1, 0, 8 + static_cast<uint16_t>(i.imm)));
     go_found();

@@ -49,12 +49,13 @@ YADO_AT(kExitLink, native.exit_link);
 YADO_AT(kKept, native.kept);
 YADO_AT(kMissed, native.missed);
 YADO_AT(kVectors, native.vectors);
+YADO_AT(kGroup, native.group);
 YADO_AT(kContext, context);
 YADO_AT(kJumps, jumps);
 YADO_AT(kTlb, tlb);
 YADO_AT(kSegments, seg);
 #undef YADO_AT
-static_assert(kVectors < 128);
+constexpr int group(int n) { return kGroup + 8 * n; }
 constexpr int home(unsigned guest) { return kGpr + 8 * static_cast<int>(guest); }
 constexpr int segment_base(unsigned segment) {
     return kSegments + static_cast<int>(segment * sizeof(cpu::Segment) + offsetof(cpu::Segment, base));

@@ -28,11 +28,10 @@ void BlockTranslator::shift_by_cl(const Insn& i, const Form& f) {
     if (has_high_byte(i, f) || (i.mem && (!addressable(i) || source_at_home))) return run_interpreted();
     Rm rm = Rm::of(host(i.rm));
     if (i.mem) {
-        memory_operand(i, size_of(i, f.rm_width), true);
-        code_.lea(code_.rcx, code_.ptr[code_.rax + code_.rcx]);
+        const Rm at = only_rcx(memory_operand(i, size_of(i, f.rm_width), true));
         keep_flags_for(f);
         code_.move(kRax, kRcx);
-        rm = Rm::at(kRax);
+        rm = Rm::at(kRax, -1, 0, at.disp);
     } else {
         keep_flags_for(f);
         if (host(i.rm) == kAtHome) rm = Rm::home(i.rm);
@@ -45,11 +44,7 @@ void BlockTranslator::shift_by_cl(const Insn& i, const Form& f) {
 }
 
 Rm BlockTranslator::source(const Insn& i, const Form& f) {
-    if (i.mem) {
-        memory_operand(i, size_of(i, f.rm_width), false);
-        code_.lea(code_.rcx, code_.ptr[code_.rax + code_.rcx]);
-        return Rm::at(kRcx);
-    }
+    if (i.mem) return only_rcx(memory_operand(i, size_of(i, f.rm_width), false));
     return host(i.rm) == kAtHome ? Rm::home(i.rm) : Rm::of(host(i.rm));
 }
 
@@ -101,10 +96,9 @@ void BlockTranslator::check_signed_division(bool wide) {
 void BlockTranslator::compare_exchange(const Insn& i, const Form& f) {
     if (!i.mem || has_high_byte(i, f) || !addressable(i) || host(i.reg) == kAtHome) return run_interpreted();
     const unsigned size = size_of(i, f.rm_width);
-    memory_operand(i, size, true, i.lock ? Aligned::Yes : Aligned::No);
-    code_.lea(code_.rcx, code_.ptr[code_.rax + code_.rcx]);
+    const Rm rm = only_rcx(memory_operand(i, size, true, i.lock ? Aligned::Yes : Aligned::No));
     code_.move(kRax, kGuestRax);
-    emit(i, f, host(i.reg), Rm::at(kRcx));
+    emit(i, f, host(i.reg), rm);
     code_.move(kGuestRax, kRax);
     resume_here();
 }
@@ -169,48 +163,37 @@ void BlockTranslator::carry_flag(const Insn& i, const Form& f) {
 
 // --- the stack: 64-bit pushes and pops ------------------------------------------------------------------------------------------
 
+void BlockTranslator::adjust_stack(int32_t by) { code_.lea(kStack, code_.ptr[kStack + by]); }
+
 void BlockTranslator::push_register(const Insn& i, const Form&) {
     if (i.opsize != 8) return run_interpreted();
-    before_check();
-    code_.lea(code_.rax, code_.ptr[kStack - 8]);
-    look_up(8, true);
-    if (host(i.reg) == kAtHome) {
-        code_.lea(code_.rax, code_.ptr[code_.rax + code_.rcx]);
-        code_.load(kRcx, at::home(i.reg));
-        code_.mov(code_.qword[code_.rax], code_.rcx);
-    } else {
-        code_.mov(code_.qword[code_.rax + code_.rcx], Assembler::r64(host(i.reg)));
-    }
-    code_.lea(kStack, code_.ptr[kStack - 8]);
+    Rm rm = stack_operand(cpu::RSP, -8, true);
+    if (host(i.reg) == kAtHome) rm = only_rcx(rm);
+    code_.encode({.opcode = 0x89, .w = true}, value_of(i.reg, kRax), rm);
+    adjust_stack(-8);
     resume_here();
 }
 
 void BlockTranslator::push_immediate(const Insn& i, const Form&) {
     if (i.opsize != 8) return run_interpreted();
-    before_check();
-    code_.lea(code_.rax, code_.ptr[kStack - 8]);
-    look_up(8, true);
-    code_.encode({.opcode = 0xc7, .w = true}, 0, Rm::at(kRax, kRcx));
+    code_.encode({.opcode = 0xc7, .w = true}, 0, stack_operand(cpu::RSP, -8, true));
     code_.immediate(i.imm, 4);
-    code_.lea(kStack, code_.ptr[kStack - 8]);
+    adjust_stack(-8);
     resume_here();
 }
 
 /// Pushes NativeState::kept.
 void BlockTranslator::push_kept() {
-    code_.lea(code_.rax, code_.ptr[kStack - 8]);
-    look_up(8, true);
-    code_.lea(code_.rax, code_.ptr[code_.rax + code_.rcx]);
-    code_.load(kRcx, at::kKept);
-    code_.mov(code_.qword[code_.rax], code_.rcx);
-    code_.lea(kStack, code_.ptr[kStack - 8]);
+    const Rm rm = only_rcx(stack_operand(cpu::RSP, -8, true));
+    code_.load(kRax, at::kKept);
+    code_.encode({.opcode = 0x89, .w = true}, kRax, rm);
+    adjust_stack(-8);
     resume_here();
 }
 
 void BlockTranslator::push_memory(const Insn& i, const Form&) {
     if (i.opsize != 8 || !addressable(i)) return run_interpreted();
-    memory_operand(i, 8, false);
-    code_.mov(code_.rax, code_.qword[code_.rax + code_.rcx]);
+    code_.encode({.opcode = 0x8b, .w = true}, kRax, memory_operand(i, 8, false));
     code_.store(at::kKept, kRax);
     push_kept();
 }
@@ -242,23 +225,19 @@ void BlockTranslator::clear_interrupt_flag(const Insn&, const Form&) {
 
 void BlockTranslator::pop_register(const Insn& i, const Form&) {
     if (i.opsize != 8) return run_interpreted();
-    before_check();
-    code_.move(kRax, kGuestRsp);
-    look_up(8, false);
-    code_.lea(kStack, code_.ptr[kStack + 8]);
+    const Rm rm = stack_operand(cpu::RSP, 0, false);
+    adjust_stack(8);
     const HostReg to = host(i.reg) == kAtHome ? kRax : host(i.reg);
-    code_.mov(Assembler::r64(to), code_.qword[code_.rax + code_.rcx]);
+    code_.encode({.opcode = 0x8b, .w = true}, to, rm);
     set_guest(i.reg, to);
     resume_here();
 }
 
 void BlockTranslator::leave(const Insn& i, const Form&) {
     if (i.opsize != 8) return run_interpreted();
-    before_check();
-    code_.move(kRax, kGuestRbp);
-    look_up(8, false);
+    const Rm rm = stack_operand(cpu::RBP, 0, false);
     code_.lea(kStack, code_.ptr[Assembler::r64(kGuestRbp) + 8]);
-    code_.mov(Assembler::r64(kGuestRbp), code_.qword[code_.rax + code_.rcx]);
+    code_.encode({.opcode = 0x8b, .w = true}, kGuestRbp, rm);
     resume_here();
 }
 

@@ -36,8 +36,9 @@ Rm BlockTranslator::effective(const Insn& i) {
     return m;
 }
 
-void BlockTranslator::linear_address(const Insn& i) {
-    const Rm m = effective(i);
+void BlockTranslator::linear_address(const Insn& i, int32_t disp) {
+    Rm m = effective(i);
+    m.disp += disp;
     const bool plain = m.base >= 0 && m.index < 0 && m.disp == 0 && i.addrsize == 8;
     if (plain && m.base != kRax) code_.move(kRax, m.base);
     if (!plain) code_.encode({.opcode = 0x8d, .w = i.addrsize == 8}, kRax, m);
@@ -45,32 +46,65 @@ void BlockTranslator::linear_address(const Insn& i) {
 }
 
 /// One compare serves the page, the rights, the size and page crossing: after XOR with a page-aligned tag rax is the
-/// offset in the page if and only if the page is the entry's.
-void BlockTranslator::look_up(unsigned size, bool write, Aligned aligned) {
+/// offset in the page if and only if the page is the entry's. Then rax + rcx is the host address. Destroys EFLAGS.
+void BlockTranslator::look_up(const Miss& access, bool write_tag) {
     const int entry = at::kTlb + static_cast<int>(mmu_ * sizeof(TlbEntry) * kTlbSize);
-    const int tag = entry + static_cast<int>(write ? offsetof(TlbEntry, write) : offsetof(TlbEntry, read));
+    const int tag = entry + static_cast<int>(write_tag ? offsetof(TlbEntry, write) : offsetof(TlbEntry, read));
     const size_t retry = code_.here();
     code_.mov(code_.ecx, code_.eax);
     code_.shr(code_.ecx, 12 - kEntryBits);
     code_.and_(code_.ecx, (kTlbSize - 1) << kEntryBits);
     code_.xor_(code_.rax, code_.qword[code_.rbp + code_.rcx + tag]);
-    code_.cmp(code_.rax, 4096 - size);
+    code_.cmp(code_.rax, 4096 - (access.span ? access.span : access.size));
     flags_.destroyed();
     cold(cc::kAbove, Cold::Kind::Miss);
     cold_.back().retry = retry;
     cold_.back().tag = tag;
-    cold_.back().access = {size, write, aligned == Aligned::Yes, n_};
-    if (aligned == Aligned::Yes && size > 1) {
-        code_.test(code_.al, size - 1);
-        cold(cc::kNotEqual, fallback(forms_[n_]));
-    }
+    cold_.back().access = access;
     code_.mov(code_.rcx, code_.qword[code_.rbp + code_.rcx + (entry + static_cast<int>(offsetof(TlbEntry, host)))]);
+    if (!access.aligned || access.size == 1) return;
+    if (access.at != 0) code_.add(code_.eax, access.at);
+    code_.test(code_.al, access.size - 1);
+    cold(cc::kNotEqual, access.span ? Cold::Kind::Leave : fallback(forms_[n_]));
+    if (access.at != 0) code_.sub(code_.eax, access.at);
 }
 
-void BlockTranslator::memory_operand(const Insn& i, unsigned size, bool write, Aligned aligned) {
+template <typename Linear>
+Rm BlockTranslator::access(AccessKind kind, unsigned size, bool write, Aligned aligned, Linear linear) {
+    const AccessGroups::Place& place = groups_.place(n_, kind);
+    const bool align = aligned == Aligned::Yes;
+    if (place.group >= 0 && !place.first) {
+        code_.load(kRcx, at::group(place.group));
+        return Rm::at(kRcx, -1, 0, place.at);
+    }
     before_check();
-    linear_address(i);
-    look_up(size, write, aligned);
+    if (place.group < 0) {
+        linear(0);
+        look_up({size, write, align, n_}, write);
+        return Rm::at(kRax, kRcx);
+    }
+    const AccessGroups::Group& group = groups_.group(place);
+    linear(-static_cast<int32_t>(place.at));
+    look_up({size, write, align, n_, place.at, group.span, group.write}, group.write);
+    code_.lea(code_.rcx, code_.ptr[code_.rax + code_.rcx]);
+    code_.store(at::group(place.group), kRcx);
+    return Rm::at(kRcx, -1, 0, place.at);
+}
+
+Rm BlockTranslator::memory_operand(const Insn& i, unsigned size, bool write, Aligned aligned) {
+    return access(AccessKind::Operand, size, write, aligned, [&](int32_t disp) { linear_address(i, disp); });
+}
+
+Rm BlockTranslator::stack_operand(unsigned guest, int32_t disp, bool write) {
+    return access(AccessKind::Stack, 8, write, Aligned::No, [&](int32_t more) {
+        code_.encode({.opcode = 0x8d, .w = true}, kRax, Rm::at(host(guest), -1, 0, disp + more));
+    });
+}
+
+Rm BlockTranslator::only_rcx(const Rm& rm) {
+    if (rm.base != kRax) return rm;
+    code_.lea(code_.rcx, code_.ptr[code_.rax + code_.rcx]);
+    return Rm::at(kRcx);
 }
 
 // --- registers --------------------------------------------------------------------------------------------------------------
@@ -156,21 +190,14 @@ void BlockTranslator::registers_form(const Insn& i, const Form& f) {
 }
 
 void BlockTranslator::memory_form(const Insn& i, const Form& f) {
-    const unsigned size = size_of(i, f.rm_width);
     const bool exchange = i.map == Map::One && (i.opcode & 0xfe) == 0x86;
-    memory_operand(i, size, writes(f.rm), i.lock || exchange || f.aligned ? Aligned::Yes : Aligned::No);
-    Rm rm = Rm::at(kRax, kRcx);
-    HostReg scratch = kRcx;
-    if (needs_host_flags(f) && !flags_.in_host()) {
-        code_.lea(code_.rcx, code_.ptr[code_.rax + code_.rcx]);
-        flags_.load();
-        rm = Rm::at(kRcx);
-        scratch = kRax;
-    } else if (f.reg != Use::None && !f.vector_reg && host(i.reg) == kAtHome) {
-        code_.lea(code_.rax, code_.ptr[code_.rax + code_.rcx]);
-        rm = Rm::at(kRax);
-    }
-    const HostReg reg = reg_operand(i, f, scratch);
+    const Aligned aligned = i.lock || exchange || f.aligned ? Aligned::Yes : Aligned::No;
+    Rm rm = memory_operand(i, size_of(i, f.rm_width), writes(f.rm), aligned);
+    const bool load_flags = needs_host_flags(f) && !flags_.in_host();
+    const bool reg_at_home = f.reg != Use::None && !f.vector_reg && host(i.reg) == kAtHome;
+    if (load_flags || reg_at_home) rm = only_rcx(rm);
+    keep_flags_for(f);
+    const HostReg reg = reg_operand(i, f, kRax);
     emit(i, f, reg, rm);
     reg_written(i, f, reg);
     resume_here();
@@ -191,16 +218,14 @@ void BlockTranslator::high_byte_form(const Insn& i, const Form& f) {
     const bool high_rm = !i.mem && f.rm != Use::None && f.rm_width == Width::Byte && is_high(i.rm);
     const bool reg_at_home = f.reg != Use::None && !high_reg && host(i.reg) == kAtHome;
     if ((high_reg && high_rm) || reg_at_home) return run_interpreted();
-    if (i.mem) {
-        memory_operand(i, 1, writes(f.rm), i.lock ? Aligned::Yes : Aligned::No);
-        code_.lea(code_.rcx, code_.ptr[code_.rax + code_.rcx]);
-    }
+    Rm memory;
+    if (i.mem) memory = only_rcx(memory_operand(i, 1, writes(f.rm)));
     keep_flags_for(f);
     const HostReg whole = host((high_reg ? i.reg : i.rm) - 4);
     const HostReg byte = i.mem ? kRax : kRcx;
     code_.move(kRax, whole);
     code_.movzx(Assembler::r32(byte), code_.ah);
-    const Rm rm = i.mem ? Rm::at(kRcx) : high_rm ? Rm::of(byte) : host(i.rm) == kAtHome ? Rm::home(i.rm) : Rm::of(host(i.rm));
+    const Rm rm = i.mem ? memory : high_rm ? Rm::of(byte) : host(i.rm) == kAtHome ? Rm::home(i.rm) : Rm::of(host(i.rm));
     const HostReg reg = high_reg ? byte : reg_operand(i, f, kRax);
     emit(i, f, reg, rm);
     if (high_reg ? writes(f.reg) : writes(f.rm)) put_high_byte(whole, byte);

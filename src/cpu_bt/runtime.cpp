@@ -132,7 +132,7 @@ void Runtime::emit_miss(const Callbacks& callbacks) {
     static_assert(static_cast<int>(cpu_interp::TlbFill::Filled) == 0 && static_cast<int>(cpu_interp::TlbFill::Fault) == 2);
     miss_ = code_.here();
     registers_out(true);
-    code_.mov(code_.edx, code_.ecx);
+    code_.mov(code_.rdx, code_.rcx);
     code_.load(kRsi, at::kMissed);
     vectors_around(reinterpret_cast<const void*>(callbacks.fill));
     registers_in(true);

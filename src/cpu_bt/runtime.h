@@ -27,18 +27,27 @@ struct Callbacks {
     /// Makes MXCSR the guest's. 0: vector instructions have to be interpreted now.
     uint64_t (*begin_vectors)(Core* core);
     /// Fills the TLB: what tlb_fill() answers. `what` as packed by Miss.
-    uint64_t (*fill)(Core* core, uint64_t linear, uint32_t what);
+    uint64_t (*fill)(Core* core, uint64_t linear, uint64_t what);
 };
 
-/// An access that missed, in 32 bits.
+/// An access that missed, packed into 64 bits. For a group's check the linear address is that of the group's lowest byte.
 struct Miss {
     unsigned size;
     bool write;
-    bool aligned;   ///< must lie at a multiple of its size
-    uint32_t insn;  ///< of the block
+    bool aligned;             ///< must lie at a multiple of its size
+    uint32_t insn;            ///< of the block
+    uint16_t at = 0;          ///< of the access in its group
+    uint16_t span = 0;        ///< of the group; 0: none
+    bool group_write = false;
 
-    uint32_t packed() const { return size | write << 6 | aligned << 7 | insn << 8; }
-    static Miss unpack(uint32_t v) { return {v & 63, (v >> 6 & 1) != 0, (v >> 7 & 1) != 0, v >> 8}; }
+    uint64_t packed() const {
+        return size | uint64_t{write} << 6 | uint64_t{aligned} << 7 | uint64_t{insn} << 8 | uint64_t{at} << 16 | uint64_t{span} << 32 |
+               uint64_t{group_write} << 48;
+    }
+    static Miss unpack(uint64_t v) {
+        return {static_cast<unsigned>(v & 63), (v >> 6 & 1) != 0, (v >> 7 & 1) != 0, static_cast<uint32_t>(v >> 8 & 0xff),
+                static_cast<uint16_t>(v >> 16), static_cast<uint16_t>(v >> 32), (v >> 48 & 1) != 0};
+    }
 };
 
 /// Offsets of the shared parts; `interpret`, `load_vectors` and `miss` are called, `leave` is jumped to.
@@ -48,7 +57,7 @@ class Runtime {
 
     size_t interpret() const { return interpret_; }
     size_t load_vectors() const { return load_vectors_; }
-    /// ecx: a packed Miss; NativeState::missed, exit_block. Returns with rax = the linear address, ZF: try again.
+    /// rcx: a packed Miss; NativeState::missed, exit_block. Returns with rax = the linear address, ZF: try again.
     size_t miss() const { return miss_; }
     /// Flags must be in Core::aflags or dead.
     size_t leave() const { return leave_; }

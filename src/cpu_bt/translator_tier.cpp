@@ -15,6 +15,8 @@ namespace {
 
 /// More than any block can need: 48 instructions with their cold parts.
 constexpr size_t kRoomForBlock = 32 << 10;
+/// A block whose groups fail as often is translated again without.
+constexpr uint32_t kMaxSetbacks = 16;
 
 bool translatable(const Block& b) { return b.mode >> cpu_interp::kModeMmuShift <= 2 && (b.mode & 7) == static_cast<uint8_t>(CodeMode::Bits64); }
 
@@ -37,6 +39,8 @@ TranslatorTier::TranslatorTier(Core& core, const TierOptions& options, CodeCache
 
 void TranslatorTier::placed(Block& block) {
     block.native = block.native_flags = nullptr;
+    block.ungrouped = false;
+    block.setbacks = 0;
     block.heat = options_.warm;
     if (translatable(block)) block.insn[0].run = run_cold;
 }
@@ -71,6 +75,17 @@ void TranslatorTier::link(const Block& to, uint32_t reason) {
     const void* target = reason == exit_reason::kFollowFlags ? to.native_flags : to.native;
     code_.aim(core_.native.exit_link, static_cast<size_t>(static_cast<const uint8_t*>(target) - cache_.executable()));
     ++stats_.links;
+}
+
+/// A block whose groups keep crossing pages: its old code leads to the new one.
+void TranslatorTier::translate_ungrouped(Block& block) {
+    const auto offset = [&](const void* native) { return static_cast<size_t>(static_cast<const uint8_t*>(native) - cache_.executable()); };
+    const size_t old[2] = {offset(block.native), offset(block.native_flags)};
+    block.ungrouped = true;
+    translate(block);
+    if (offset(block.native) == old[0]) return;  // the cache is full
+    code_.replace_by_jump(old[0], offset(block.native));
+    if (old[1] != old[0]) code_.replace_by_jump(old[1], offset(block.native_flags));
 }
 
 // --- handlers: what a block's first instruction runs --------------------------------------------------------------------------
@@ -161,12 +176,25 @@ uint64_t TranslatorTier::begin_vectors(Core* core) {
     return cpu_interp::fpu_host_mxcsr(*c.fpu);
 }
 
-uint64_t TranslatorTier::fill(Core* core, uint64_t linear, uint32_t what) {
+uint64_t TranslatorTier::fill(Core* core, uint64_t linear, uint64_t what) {
+    using cpu_interp::TlbFill;
+    TranslatorTier& t = of(*core);
     const Miss m = Miss::unpack(what);
+    const uint64_t address = linear + m.at;
     core->native.exit_insn = m.insn;
-    if (m.aligned && linear & (m.size - 1)) return static_cast<uint64_t>(cpu_interp::TlbFill::Refused);
-    ++of(*core).stats_.misses;
-    return static_cast<uint64_t>(core->tlb_fill(linear, m.size, m.write ? cpu_interp::Acc::Write : cpu_interp::Acc::Read));
+    if (m.aligned && address & (m.size - 1)) return static_cast<uint64_t>(TlbFill::Refused);
+    ++t.stats_.misses;
+    const TlbFill answer = core->tlb_fill(address, m.size, m.write ? cpu_interp::Acc::Write : cpu_interp::Acc::Read);
+    if (answer != TlbFill::Filled || m.span == 0 || t.group_served(linear, m)) return static_cast<uint64_t>(answer);
+    ++t.stats_.setbacks;
+    ++core->native.exit_block->setbacks;
+    return static_cast<uint64_t>(TlbFill::Refused);
+}
+
+/// The access itself is served; is the whole group?
+bool TranslatorTier::group_served(uint64_t linear, const Miss& m) {
+    const auto& entry = core_.tlb.entry[static_cast<int>(core_.mmu)][linear >> 12 & (cpu_interp::kTlbSize - 1)];
+    return (linear ^ (m.group_write ? entry.write : entry.read)) <= kPageSize - m.span;
 }
 
 Result<std::unique_ptr<cpu_interp::Tier>> make_test_tier(Core& core, FlagMode flags, Linking linking) {

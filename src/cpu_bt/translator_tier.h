@@ -25,6 +25,7 @@ struct TierStats {
     uint64_t exits = 0;           ///< ways out of translated code to C++
     uint64_t interpreted = 0;     ///< single instructions run by the interpreter in the middle of translated code
     uint64_t links = 0;
+    uint64_t setbacks = 0;        ///< checks for a group of accesses that failed though the one access could be served
     uint64_t misses = 0;          ///< accesses that the TLB did not serve
 };
 
@@ -51,10 +52,12 @@ class TranslatorTier final : public cpu_interp::Tier {
     static void follow(Core& c, uint32_t reason);
     static uint64_t interpret(Core* core, Block* block, uint32_t n);
     static uint64_t begin_vectors(Core* core);
-    static uint64_t fill(Core* core, uint64_t linear, uint32_t what);
+    static uint64_t fill(Core* core, uint64_t linear, uint64_t what);
+    bool group_served(uint64_t linear, const Miss& m);
     static void stop(Core& c, const Insn* i);
 
     void translate(Block& block);
+    void translate_ungrouped(Block& block);
     void link(const Block& to, uint32_t reason);
     const void* executable(size_t offset) const { return cache_.executable() + offset; }
 

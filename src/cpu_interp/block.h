@@ -26,6 +26,8 @@ struct Block {
     const void* native_flags;  ///< the same, entered with the arithmetic flags in the host's
     Handler first;       ///< the interpreter's handler of insn[0], which a tier may have replaced
     bool refused;        ///< the last instruction raises #UD or #GP whatever its bytes look like
+    bool ungrouped;      ///< the tier's: every access checks by itself
+    uint32_t setbacks;   ///< the tier's: group checks that failed
     uint64_t unused;
     Insn insn[];         ///< count + kBlockSlots
 
