@@ -25,7 +25,7 @@ Result<> GuestImpl::assemble() {
     model_ = YADO_TRY(cpu::make_model(config_.cpu, engine_.features, config_.cpus, engine_.engine->tsc_hz(), engine_.identity));
     YADO_TRY(engine_.engine->map_memory(memory_));
     YADO_TRY(make_chipset());
-    plugged_ = YADO_TRY(Plugged::create({config_, *chipset_, *engine_.engine, io_.executor(), console_}));
+    plugged_ = YADO_TRY(Plugged::create({config_, *chipset_, *engine_.engine, io_.executor(), feed_}));
     chipset_->list(inventory_);
     plugged_->list(inventory_);
     YADO_TRY(make_processors());
@@ -65,8 +65,7 @@ Result<> GuestImpl::make_chipset() {
                                          .serial_room = [this] { feed_.wake(); },
                                          .debug_exit = config_.debug_exit}));
     if (config_.console_device == api::ConsoleDevice::Virtio) return {};  // plugged_ takes the input; output of both is shown
-    feed_.connect(chipset_->serial());
-    console_.set_input_ready([this] { feed_.wake(); });
+    feed_.connect({.take = [this](std::span<const std::byte> bytes) { return chipset_->serial().receive(bytes); }});
     return {};
 }
 

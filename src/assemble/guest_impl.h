@@ -10,10 +10,10 @@
 
 #include "api/guest_config.h"
 #include "assemble/chipset.h"
+#include "assemble/console_feed.h"
 #include "assemble/engine_choice.h"
 #include "assemble/guest.h"
 #include "assemble/plugged.h"
-#include "assemble/serial_feed.h"
 #include "io/executor.h"
 #include "machine/acpi/tables.h"
 #include "machine/boot/boot.h"
@@ -73,7 +73,7 @@ class GuestImpl final : public Guest, private api::GuestPort {
     mutable io::ExecutorThread control_{"control"};
     io::ExecutorThread time_{"time"};
     io::ExecutorThread io_{"io"};
-    SerialFeed feed_{console_, io_.executor()};
+    ConsoleFeed feed_{console_, io_.executor()};
     std::unique_ptr<Chipset> chipset_;
     std::unique_ptr<Plugged> plugged_;
     vm::Inventory inventory_;

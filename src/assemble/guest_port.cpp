@@ -1,18 +1,14 @@
 // The guest as its control socket and terminal see it.
 #include <unistd.h>
 
-#include <future>
-
 #include "assemble/guest_impl.h"
+#include "io/call_on.h"
 
 namespace yado::assemble {
 
 /// Runs a verb on the control executor and waits for its result.
 Result<> GuestImpl::on_control(std::function<Result<>()> verb) const {
-    std::promise<Result<>> done;
-    auto result = done.get_future();
-    control_.executor().post([&] { done.set_value(verb()); });
-    return result.get();
+    return io::call_on(control_.executor(), std::move(verb));
 }
 
 Result<> GuestImpl::pause() {
