@@ -1,9 +1,10 @@
 // A guest, made of concrete parts after a configuration. The one door through which programs (src/apps) run guests.
 //
-//     create_guest(config) -> start() -> wait() -> ExitReport
+//     create_guest(config) -> load() -> start() -> wait() -> ExitReport
 //
-// Creating opens every file, takes every lock and allocates RAM, so that all that can be wrong with a configuration is
-// reported before the first instruction runs.
+// Creating opens every disk, takes every lock and allocates RAM, loading reads the kernel: all that can be wrong with a
+// configuration is reported before the first instruction runs. The port answers from its creation on: however long the
+// kernel takes to read, the guest can be reached, and is "starting".
 #pragma once
 
 #include <memory>
@@ -21,7 +22,10 @@ class Guest {
     /// Ends the guest if it still runs; releases files and locks.
     virtual ~Guest() = default;
 
-    /// Starts the vCPUs. Once.
+    /// Puts kernel and initrd into memory. Once. Errors: NotFound, Denied, Usage, Corrupt, Failed (not a kernel); one line
+    /// that names the file.
+    virtual Result<> load() = 0;
+    /// Starts the vCPUs. Once, after load(). Nothing happens to a guest that was powered off before: it has ended.
     virtual Result<> start() = 0;
     /// Waits until the guest has ended, its disks are flushed and its threads joined. Any one thread, once.
     virtual api::ExitReport wait() = 0;
@@ -31,7 +35,7 @@ class Guest {
 };
 
 /// The config has ids (api::assign_ids), was validated, and its image name was resolved to kernel and disks.
-/// Errors: NotFound, Denied, Conflict (image locked), Usage, Corrupt (not a kernel), Failed; one line that names the file.
+/// Errors: NotFound, Denied, Conflict (image locked), Usage, Corrupt, Failed; one line that names the file.
 Result<std::unique_ptr<Guest>> create_guest(const api::GuestConfig& config);
 
 /// One engine as `yado doctor` shows it.

@@ -21,7 +21,6 @@ GuestImpl::~GuestImpl() {
 Result<> GuestImpl::assemble() {
     const auto measured = std::async(std::launch::async, [this] { return engine_.engine->tsc_hz(); });  // while files are read
     YADO_TRY(layout_.populate(memory_));
-    YADO_TRY(load());
     model_ = YADO_TRY(cpu::make_model(config_.cpu, engine_.features, config_.cpus, engine_.engine->tsc_hz(), engine_.identity));
     YADO_TRY(engine_.engine->map_memory(memory_));
     YADO_TRY(make_chipset());
@@ -85,7 +84,6 @@ Result<> GuestImpl::make_processors() {
     return {};
 }
 
-/// Tables and kernel into memory.
 Result<> GuestImpl::load() {
     const unsigned address_bits = engine_.identity.physical_address_bits;
     const auto tables = YADO_TRY(machine::acpi::install(memory_, {.vcpus = config_.cpus, .physical_address_bits = address_bits}));

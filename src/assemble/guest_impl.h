@@ -32,6 +32,7 @@ class GuestImpl final : public Guest, private api::GuestPort {
     Result<> assemble();
 
     // Guest
+    Result<> load() override;
     Result<> start() override;
     api::ExitReport wait() override;
     api::GuestPort& port() override { return *this; }
@@ -54,7 +55,6 @@ class GuestImpl final : public Guest, private api::GuestPort {
     Result<> on_control(std::function<Result<>()> verb) const;
     Result<> make_chipset();
     Result<> make_processors();
-    Result<> load();
     Result<> boot();
     machine::PowerEvents power_events();
     void on_shutdown(const cpu::ShutdownRequest& request);
@@ -87,7 +87,7 @@ class GuestImpl final : public Guest, private api::GuestPort {
     std::vector<api::DeviceInfo> last_devices_;
     api::Counters last_counters_;
 
-    Nanoseconds started_{};
+    std::atomic<Nanoseconds> started_{};  ///< the port reads it at any time
     mutable std::mutex ended_mutex_;
     std::condition_variable ended_;
     bool has_ended_ = false;

@@ -35,6 +35,7 @@ Result<> GuestImpl::power_button() {
 
 api::GuestInfo GuestImpl::info() const {
     const auto stopped = run_->stopped();
+    const Nanoseconds started = started_;
     return {.name = config_.name,
             .pid = getpid(),
             .state = run_->state(),
@@ -44,7 +45,7 @@ api::GuestInfo GuestImpl::info() const {
             .cpu = config_.cpu,
             .cpus = config_.cpus,
             .memory = config_.memory,
-            .uptime = started_.count() ? clock_.now() - started_ : Nanoseconds(0),
+            .uptime = started.count() ? clock_.now() - started : Nanoseconds(0),
             .image = config_.image,
             .console = api::to_string(config_.console)};
 }
