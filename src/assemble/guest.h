@@ -34,9 +34,10 @@ class Guest {
     virtual api::GuestPort& port() = 0;
 };
 
+/// `verdict_file`: where `--engine auto` keeps what it found out about KVM, in a folder that only we may write to; "": nowhere.
 /// The config has ids (api::assign_ids), was validated, and its image name was resolved to kernel and disks.
 /// Errors: NotFound, Denied, Conflict (image locked), Usage, Corrupt, Failed; one line that names the file.
-Result<std::unique_ptr<Guest>> create_guest(const api::GuestConfig& config);
+Result<std::unique_ptr<Guest>> create_guest(const api::GuestConfig& config, const std::string& verdict_file);
 
 /// One engine as `yado doctor` shows it.
 struct EngineFinding {
@@ -46,7 +47,7 @@ struct EngineFinding {
     bool chosen = false;  ///< what `auto` takes
     std::string detail;   ///< what was measured and found, one line
 };
-/// Probes as `--engine auto` does, kvm first. Takes at most a second.
-std::vector<EngineFinding> probe_engines();
+/// Probes as `--engine auto` does, kvm first, and keeps the verdict for later starts. Takes at most a second.
+std::vector<EngineFinding> probe_engines(const std::string& verdict_file);
 
 }  // namespace yado::assemble

@@ -146,8 +146,8 @@ api::ExitReport GuestImpl::wait() {
     return report;
 }
 
-Result<std::unique_ptr<Guest>> create_guest(const api::GuestConfig& config) {
-    ChosenEngine engine = YADO_TRY(choose_engine(config.engine));
+Result<std::unique_ptr<Guest>> create_guest(const api::GuestConfig& config, const std::string& verdict_file) {
+    ChosenEngine engine = YADO_TRY(choose_engine(config.engine, verdict_file));
     const auto layout = YADO_TRY(machine::Layout::create(config.memory, engine.identity.physical_address_bits));
     auto guest = std::make_unique<GuestImpl>(config, std::move(engine), layout);
     YADO_TRY(guest->assemble());

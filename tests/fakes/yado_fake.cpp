@@ -76,12 +76,12 @@ class FakeGuest final : public assemble::Guest {
     api::ExitReport report_;
 };
 
-Result<std::unique_ptr<assemble::Guest>> create(const api::GuestConfig& config) { return std::make_unique<FakeGuest>(config); }
+Result<std::unique_ptr<assemble::Guest>> create(const api::GuestConfig& config, const std::string&) { return std::make_unique<FakeGuest>(config); }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-    return yado::apps::run_program(argc, argv, {.create_guest = create, .probe_engines = [] {
+    return yado::apps::run_program(argc, argv, {.create_guest = create, .probe_engines = [](const std::string&) {
         return std::vector<assemble::EngineFinding>{{"kvm", true, false, false, "interprets ring 0"}, {"bt", true, true, true, "everywhere"}};
     }});
 }
