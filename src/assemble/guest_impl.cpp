@@ -12,7 +12,7 @@ GuestImpl::GuestImpl(const api::GuestConfig& config, ChosenEngine engine, machin
     : config_(config), engine_(std::move(engine)), layout_(layout), processors_([this](unsigned, const cpu::ShutdownRequest& r) { on_shutdown(r); }) {}
 
 GuestImpl::~GuestImpl() {
-    if (run_) (void)power_off();
+    (void)power_off();  // Conflict if it was never assembled: fine
     processors_.shut_down();
     feed_.disconnect();
     if (plugged_) (void)plugged_->close();
@@ -32,6 +32,16 @@ Result<> GuestImpl::assemble() {
         control_.executor(), processors_, inventory_, [this] { return boot(); },
         [this](std::string_view kind, std::string_view detail) { on_event(kind, detail); }, config_.no_reboot});
     return {};
+}
+
+Result<> GuestImpl::build() {
+    YADO_TRY(assemble());
+    {
+        const std::unique_lock lock(parts_mutex_);
+        parts_there_ = true;
+    }
+    assembled_.store(true, std::memory_order_release);
+    return load();
 }
 
 machine::PowerEvents GuestImpl::power_events() {
@@ -84,6 +94,7 @@ Result<> GuestImpl::make_processors() {
     return {};
 }
 
+/// Tables and kernel into memory.
 Result<> GuestImpl::load() {
     const unsigned address_bits = engine_.identity.physical_address_bits;
     const auto tables = YADO_TRY(machine::acpi::install(memory_, {.vcpus = config_.cpus, .physical_address_bits = address_bits}));
@@ -123,7 +134,7 @@ void GuestImpl::on_event(std::string_view kind, std::string_view detail) {
 
 Result<> GuestImpl::start() {
     started_ = clock_.now();
-    return on_control([this] { return run_->start(); });
+    return on_control([](vm::RunControl& run) { return run.start(); });
 }
 
 api::ExitReport GuestImpl::wait() {
@@ -135,7 +146,7 @@ api::ExitReport GuestImpl::wait() {
         const std::unique_lock lock(parts_mutex_);
         last_devices_ = list_devices();
         last_counters_ = count();
-        parts_gone_ = true;
+        parts_there_ = false;
     }
     processors_.shut_down();
     feed_.disconnect();
@@ -149,9 +160,7 @@ api::ExitReport GuestImpl::wait() {
 Result<std::unique_ptr<Guest>> create_guest(const api::GuestConfig& config, const std::string& verdict_file) {
     ChosenEngine engine = YADO_TRY(choose_engine(config.engine, verdict_file));
     const auto layout = YADO_TRY(machine::Layout::create(config.memory, engine.identity.physical_address_bits));
-    auto guest = std::make_unique<GuestImpl>(config, std::move(engine), layout);
-    YADO_TRY(guest->assemble());
-    return guest;
+    return std::make_unique<GuestImpl>(config, std::move(engine), layout);
 }
 
 }  // namespace yado::assemble

@@ -28,11 +28,8 @@ class GuestImpl final : public Guest, private api::GuestPort {
     GuestImpl(const api::GuestConfig& config, ChosenEngine engine, machine::Layout layout);
     ~GuestImpl() override;
 
-    /// Builds everything; once, before anything else.
-    Result<> assemble();
-
     // Guest
-    Result<> load() override;
+    Result<> build() override;
     Result<> start() override;
     api::ExitReport wait() override;
     api::GuestPort& port() override { return *this; }
@@ -50,9 +47,12 @@ class GuestImpl final : public Guest, private api::GuestPort {
     api::ConsoleHub& console() override { return console_; }
     api::EventLog& events() override { return events_; }
 
+    api::RunState state() const;
     std::vector<api::DeviceInfo> list_devices() const;
     api::Counters count() const;
-    Result<> on_control(std::function<Result<>()> verb) const;
+    Result<> on_control(std::function<Result<>(vm::RunControl&)> verb) const;
+    Result<> assemble();
+    Result<> load();
     Result<> make_chipset();
     Result<> make_processors();
     Result<> boot();
@@ -82,8 +82,9 @@ class GuestImpl final : public Guest, private api::GuestPort {
     std::unique_ptr<vm::RunControl> run_;
     std::optional<machine::boot::Entry> loaded_;  ///< in memory already, for the first boot
 
-    mutable std::shared_mutex parts_mutex_;  ///< exclusive when parts_gone_ is set
-    bool parts_gone_ = false;
+    std::atomic<bool> assembled_{false};     ///< release after run_ is made; acquired by those who use it through the port
+    mutable std::shared_mutex parts_mutex_;  ///< exclusive when the following change
+    bool parts_there_ = false;               ///< assembled, and not yet ended
     std::vector<api::DeviceInfo> last_devices_;
     api::Counters last_counters_;
 

@@ -27,7 +27,7 @@ class FakeGuest final : public assemble::Guest {
         };
         if (says("echo")) port_.console().set_input_ready([this] { echo(); });
     }
-    Result<> load() override {
+    Result<> build() override {
         std::ifstream kernel(config_.kernel);
         if (!kernel) return fail(ErrorKind::NotFound, "kernel {}: no such file", config_.kernel);
         const std::string image{std::istreambuf_iterator<char>(kernel), {}};
