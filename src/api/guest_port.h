@@ -9,8 +9,8 @@
 
 namespace yado::api {
 
-/// All calls: any thread, at any time between creation and destruction of the guest, also after it stopped (verbs then
-/// answer Conflict). The verbs return once the request is in force or on its way; they never wait for the guest.
+/// All calls: any thread, at any time between creation and destruction of the guest: before its machine is built (there are
+/// no devices and counters yet) and after it stopped, too; verbs answer Conflict then. The verbs return once the request is in force or on its way; they never wait for the guest.
 class GuestPort {
   public:
     virtual ~GuestPort() = default;

@@ -12,8 +12,8 @@ namespace yado::apps {
 
 /// What the program needs of the machine underneath.
 struct Platform {
-    std::function<Result<std::unique_ptr<assemble::Guest>>(const api::GuestConfig&)> create_guest;
-    std::function<std::vector<assemble::EngineFinding>()> probe_engines;
+    std::function<Result<std::unique_ptr<assemble::Guest>>(const api::GuestConfig&, const std::string& verdict_file)> create_guest;
+    std::function<std::vector<assemble::EngineFinding>(const std::string& verdict_file)> probe_engines;
 };
 
 /// Runs one command line; the exit status (docs/cli.md). As "yado-vmm" (argv[0]) it runs one detached guest.

@@ -36,7 +36,8 @@ std::set<std::string> cpu_flags() {
 }
 
 void look_at_engines(std::vector<Finding>& out, const Platform& platform) {
-    for (const auto& engine : platform.probe_engines()) {
+    const auto runtime = control::RuntimeDir::open();
+    for (const auto& engine : platform.probe_engines(runtime ? runtime->verdict_file() : "")) {
         const std::string state = engine.works ? "works" : engine.present ? "failed" : "-";
         out.push_back({"engine " + engine.name, state, engine.detail + (engine.chosen ? " (auto takes this one)" : "")});
     }

@@ -1,9 +1,11 @@
 #include "assemble/engine_choice.h"
 
+#include <unistd.h>
+
 #include "assemble/guest.h"
+#include "assemble/kvm_verdict.h"
 #include "cpu_bt/engine.h"
 #include "cpu_kvm/engine.h"
-#include "cpu_kvm/probe.h"
 #include "cpu_kvm/system.h"
 
 namespace yado::assemble {
@@ -17,25 +19,33 @@ Result<ChosenEngine> kvm(std::string reason) {
     return ChosenEngine{std::move(engine), std::move(reason), YADO_TRY(cpu_kvm::supported_features()), cpu_kvm::host_identity()};
 }
 
+/// What an earlier start found, or else a probe.
+KvmVerdict verdict_on_kvm(const KvmVerdictFile& file) {
+    auto known = file.recall();
+    if (!known) return probe_anew(file);
+    known->reason += "; found at an earlier start, yado doctor looks again";
+    return *std::move(known);
+}
+
 }  // namespace
 
-Result<ChosenEngine> choose_engine(api::EngineChoice choice) {
+Result<ChosenEngine> choose_engine(api::EngineChoice choice, const std::string& verdict_file) {
     switch (choice) {
     case api::EngineChoice::Bt: return bt("asked for");
     case api::EngineChoice::Kvm: return kvm("asked for");
     case api::EngineChoice::Auto: break;
     }
-    const cpu_kvm::ProbeReport probe = cpu_kvm::probe();
-    if (!probe.usable) return bt(probe.reason);
-    if (auto chosen = kvm(probe.reason)) return chosen;
+    const KvmVerdict verdict = verdict_on_kvm(KvmVerdictFile(verdict_file));
+    if (!verdict.usable) return bt(verdict.reason);
+    if (auto chosen = kvm(verdict.reason)) return chosen;
     else return bt(chosen.error().message());
 }
 
-std::vector<EngineFinding> probe_engines() {
-    const cpu_kvm::ProbeReport probe = cpu_kvm::probe();
+std::vector<EngineFinding> probe_engines(const std::string& verdict_file) {
+    const KvmVerdict kvm = probe_anew(KvmVerdictFile(verdict_file));
     return {
-        {.name = "kvm", .present = probe.present, .works = probe.usable, .chosen = probe.usable, .detail = probe.reason},
-        {.name = "bt", .present = true, .works = true, .chosen = !probe.usable, .detail = "software engine, needs nothing of the host; tier: interpreter"},
+        {.name = "kvm", .present = access("/dev/kvm", F_OK) == 0, .works = kvm.usable, .chosen = kvm.usable, .detail = kvm.reason},
+        {.name = "bt", .present = true, .works = true, .chosen = !kvm.usable, .detail = "software engine, needs nothing of the host; tier: interpreter"},
     };
 }
 

@@ -17,7 +17,7 @@ struct ChosenEngine {
     cpu::Identity identity;         ///< vendor and family that it shows
 };
 
-/// Errors: those of the engine that was asked for by name; `auto` always finds one.
-Result<ChosenEngine> choose_engine(api::EngineChoice choice);
+/// `verdict_file`: as for create_guest(). Errors: those of the engine that was asked for by name; `auto` always finds one.
+Result<ChosenEngine> choose_engine(api::EngineChoice choice, const std::string& verdict_file);
 
 }  // namespace yado::assemble

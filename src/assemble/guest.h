@@ -1,9 +1,10 @@
 // A guest, made of concrete parts after a configuration. The one door through which programs (src/apps) run guests.
 //
-//     create_guest(config) -> start() -> wait() -> ExitReport
+//     create_guest(config) -> build() -> start() -> wait() -> ExitReport
 //
-// Creating opens every file, takes every lock and allocates RAM, so that all that can be wrong with a configuration is
-// reported before the first instruction runs.
+// Creating chooses the engine. Building opens every file, takes every lock and allocates RAM, so that all that can be wrong
+// with a configuration is reported before the first instruction runs. The port answers from the creation on: however long
+// disks and kernel take, the guest can be reached, and is "starting".
 #pragma once
 
 #include <memory>
@@ -21,7 +22,10 @@ class Guest {
     /// Ends the guest if it still runs; releases files and locks.
     virtual ~Guest() = default;
 
-    /// Starts the vCPUs. Once.
+    /// Makes the machine and puts kernel and initrd into its memory. Once. Errors: NotFound, Denied, Conflict (image locked),
+    /// Usage, Corrupt, Failed (not a kernel); one line that names the file.
+    virtual Result<> build() = 0;
+    /// Starts the vCPUs. Once, after build(). Nothing happens to a guest that was powered off before: it has ended.
     virtual Result<> start() = 0;
     /// Waits until the guest has ended, its disks are flushed and its threads joined. Any one thread, once.
     virtual api::ExitReport wait() = 0;
@@ -30,9 +34,10 @@ class Guest {
     virtual api::GuestPort& port() = 0;
 };
 
+/// `verdict_file`: where `--engine auto` keeps what it found out about KVM, in a folder that only we may write to; "": nowhere.
 /// The config has ids (api::assign_ids), was validated, and its image name was resolved to kernel and disks.
-/// Errors: NotFound, Denied, Conflict (image locked), Usage, Corrupt (not a kernel), Failed; one line that names the file.
-Result<std::unique_ptr<Guest>> create_guest(const api::GuestConfig& config);
+/// Errors: those of the engine that was asked for; Usage (memory).
+Result<std::unique_ptr<Guest>> create_guest(const api::GuestConfig& config, const std::string& verdict_file);
 
 /// One engine as `yado doctor` shows it.
 struct EngineFinding {
@@ -42,7 +47,7 @@ struct EngineFinding {
     bool chosen = false;  ///< what `auto` takes
     std::string detail;   ///< what was measured and found, one line
 };
-/// Probes as `--engine auto` does, kvm first. Takes at most a second.
-std::vector<EngineFinding> probe_engines();
+/// Probes as `--engine auto` does, kvm first, and keeps the verdict for later starts. Takes at most a second.
+std::vector<EngineFinding> probe_engines(const std::string& verdict_file);
 
 }  // namespace yado::assemble

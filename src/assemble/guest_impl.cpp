@@ -12,7 +12,7 @@ GuestImpl::GuestImpl(const api::GuestConfig& config, ChosenEngine engine, machin
     : config_(config), engine_(std::move(engine)), layout_(layout), processors_([this](unsigned, const cpu::ShutdownRequest& r) { on_shutdown(r); }) {}
 
 GuestImpl::~GuestImpl() {
-    if (run_) (void)power_off();
+    (void)power_off();  // Conflict if it was never assembled: fine
     processors_.shut_down();
     feed_.disconnect();
     if (plugged_) (void)plugged_->close();
@@ -21,11 +21,10 @@ GuestImpl::~GuestImpl() {
 Result<> GuestImpl::assemble() {
     const auto measured = std::async(std::launch::async, [this] { return engine_.engine->tsc_hz(); });  // while files are read
     YADO_TRY(layout_.populate(memory_));
-    YADO_TRY(load());
     model_ = YADO_TRY(cpu::make_model(config_.cpu, engine_.features, config_.cpus, engine_.engine->tsc_hz(), engine_.identity));
     YADO_TRY(engine_.engine->map_memory(memory_));
     YADO_TRY(make_chipset());
-    plugged_ = YADO_TRY(Plugged::create({config_, *chipset_, *engine_.engine, io_.executor(), console_}));
+    plugged_ = YADO_TRY(Plugged::create({config_, *chipset_, *engine_.engine, io_.executor(), feed_}));
     chipset_->list(inventory_);
     plugged_->list(inventory_);
     YADO_TRY(make_processors());
@@ -33,6 +32,16 @@ Result<> GuestImpl::assemble() {
         control_.executor(), processors_, inventory_, [this] { return boot(); },
         [this](std::string_view kind, std::string_view detail) { on_event(kind, detail); }, config_.no_reboot});
     return {};
+}
+
+Result<> GuestImpl::build() {
+    YADO_TRY(assemble());
+    {
+        const std::unique_lock lock(parts_mutex_);
+        parts_there_ = true;
+    }
+    assembled_.store(true, std::memory_order_release);
+    return load();
 }
 
 machine::PowerEvents GuestImpl::power_events() {
@@ -65,8 +74,7 @@ Result<> GuestImpl::make_chipset() {
                                          .serial_room = [this] { feed_.wake(); },
                                          .debug_exit = config_.debug_exit}));
     if (config_.console_device == api::ConsoleDevice::Virtio) return {};  // plugged_ takes the input; output of both is shown
-    feed_.connect(chipset_->serial());
-    console_.set_input_ready([this] { feed_.wake(); });
+    feed_.connect({.take = [this](std::span<const std::byte> bytes) { return chipset_->serial().receive(bytes); }});
     return {};
 }
 
@@ -126,7 +134,7 @@ void GuestImpl::on_event(std::string_view kind, std::string_view detail) {
 
 Result<> GuestImpl::start() {
     started_ = clock_.now();
-    return on_control([this] { return run_->start(); });
+    return on_control([](vm::RunControl& run) { return run.start(); });
 }
 
 api::ExitReport GuestImpl::wait() {
@@ -138,7 +146,7 @@ api::ExitReport GuestImpl::wait() {
         const std::unique_lock lock(parts_mutex_);
         last_devices_ = list_devices();
         last_counters_ = count();
-        parts_gone_ = true;
+        parts_there_ = false;
     }
     processors_.shut_down();
     feed_.disconnect();
@@ -149,12 +157,10 @@ api::ExitReport GuestImpl::wait() {
     return report;
 }
 
-Result<std::unique_ptr<Guest>> create_guest(const api::GuestConfig& config) {
-    ChosenEngine engine = YADO_TRY(choose_engine(config.engine));
+Result<std::unique_ptr<Guest>> create_guest(const api::GuestConfig& config, const std::string& verdict_file) {
+    ChosenEngine engine = YADO_TRY(choose_engine(config.engine, verdict_file));
     const auto layout = YADO_TRY(machine::Layout::create(config.memory, engine.identity.physical_address_bits));
-    auto guest = std::make_unique<GuestImpl>(config, std::move(engine), layout);
-    YADO_TRY(guest->assemble());
-    return guest;
+    return std::make_unique<GuestImpl>(config, std::move(engine), layout);
 }
 
 }  // namespace yado::assemble

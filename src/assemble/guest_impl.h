@@ -10,10 +10,10 @@
 
 #include "api/guest_config.h"
 #include "assemble/chipset.h"
+#include "assemble/console_feed.h"
 #include "assemble/engine_choice.h"
 #include "assemble/guest.h"
 #include "assemble/plugged.h"
-#include "assemble/serial_feed.h"
 #include "io/executor.h"
 #include "machine/acpi/tables.h"
 #include "machine/boot/boot.h"
@@ -28,10 +28,8 @@ class GuestImpl final : public Guest, private api::GuestPort {
     GuestImpl(const api::GuestConfig& config, ChosenEngine engine, machine::Layout layout);
     ~GuestImpl() override;
 
-    /// Builds everything; once, before anything else.
-    Result<> assemble();
-
     // Guest
+    Result<> build() override;
     Result<> start() override;
     api::ExitReport wait() override;
     api::GuestPort& port() override { return *this; }
@@ -49,12 +47,14 @@ class GuestImpl final : public Guest, private api::GuestPort {
     api::ConsoleHub& console() override { return console_; }
     api::EventLog& events() override { return events_; }
 
+    api::RunState state() const;
     std::vector<api::DeviceInfo> list_devices() const;
     api::Counters count() const;
-    Result<> on_control(std::function<Result<>()> verb) const;
+    Result<> on_control(std::function<Result<>(vm::RunControl&)> verb) const;
+    Result<> assemble();
+    Result<> load();
     Result<> make_chipset();
     Result<> make_processors();
-    Result<> load();
     Result<> boot();
     machine::PowerEvents power_events();
     void on_shutdown(const cpu::ShutdownRequest& request);
@@ -73,7 +73,7 @@ class GuestImpl final : public Guest, private api::GuestPort {
     mutable io::ExecutorThread control_{"control"};
     io::ExecutorThread time_{"time"};
     io::ExecutorThread io_{"io"};
-    SerialFeed feed_{console_, io_.executor()};
+    ConsoleFeed feed_{console_, io_.executor()};
     std::unique_ptr<Chipset> chipset_;
     std::unique_ptr<Plugged> plugged_;
     vm::Inventory inventory_;
@@ -82,12 +82,13 @@ class GuestImpl final : public Guest, private api::GuestPort {
     std::unique_ptr<vm::RunControl> run_;
     std::optional<machine::boot::Entry> loaded_;  ///< in memory already, for the first boot
 
-    mutable std::shared_mutex parts_mutex_;  ///< exclusive when parts_gone_ is set
-    bool parts_gone_ = false;
+    std::atomic<bool> assembled_{false};     ///< release after run_ is made; acquired by those who use it through the port
+    mutable std::shared_mutex parts_mutex_;  ///< exclusive when the following change
+    bool parts_there_ = false;               ///< assembled, and not yet ended
     std::vector<api::DeviceInfo> last_devices_;
     api::Counters last_counters_;
 
-    Nanoseconds started_{};
+    std::atomic<Nanoseconds> started_{};  ///< the port reads it at any time
     mutable std::mutex ended_mutex_;
     std::condition_variable ended_;
     bool has_ended_ = false;

@@ -1,66 +1,67 @@
 // The guest as its control socket and terminal see it.
 #include <unistd.h>
 
-#include <future>
-
 #include "assemble/guest_impl.h"
+#include "io/call_on.h"
 
 namespace yado::assemble {
 
-/// Runs a verb on the control executor and waits for its result.
-Result<> GuestImpl::on_control(std::function<Result<>()> verb) const {
-    std::promise<Result<>> done;
-    auto result = done.get_future();
-    control_.executor().post([&] { done.set_value(verb()); });
-    return result.get();
+/// Runs a verb on the control executor and waits for its result. Errors: the verb's; Conflict before there is a machine.
+Result<> GuestImpl::on_control(std::function<Result<>(vm::RunControl&)> verb) const {
+    if (!assembled_.load(std::memory_order_acquire)) return fail(ErrorKind::Conflict, "the guest is starting");
+    return io::call_on(control_.executor(), [&] { return verb(*run_); });
 }
 
 Result<> GuestImpl::pause() {
-    return on_control([this] { return run_->pause(); });
+    return on_control([](vm::RunControl& run) { return run.pause(); });
 }
 Result<> GuestImpl::resume() {
-    return on_control([this] { return run_->resume(); });
+    return on_control([](vm::RunControl& run) { return run.resume(); });
 }
 Result<> GuestImpl::reset() {
-    return on_control([this] { return run_->reset(); });
+    return on_control([](vm::RunControl& run) { return run.reset(); });
 }
 Result<> GuestImpl::power_off() {
-    return on_control([this] { return run_->stop({.reason = api::StopReason::Stopped}); });
+    return on_control([](vm::RunControl& run) { return run.stop({.reason = api::StopReason::Stopped}); });
 }
 
 Result<> GuestImpl::power_button() {
-    if (run_->state() != api::RunState::Running)
-        return fail(ErrorKind::Conflict, "the guest is {}, not running", api::to_string(run_->state()));
+    if (const auto now = state(); now != api::RunState::Running) return fail(ErrorKind::Conflict, "the guest is {}, not running", api::to_string(now));
     const std::shared_lock lock(parts_mutex_);
     events_.add("power-button");
     chipset_->acpi().press_power_button();
     return {};
 }
 
+api::RunState GuestImpl::state() const {
+    return assembled_.load(std::memory_order_acquire) ? run_->state() : api::RunState::Starting;
+}
+
 api::GuestInfo GuestImpl::info() const {
-    const auto stopped = run_->stopped();
+    const auto stopped = assembled_.load(std::memory_order_acquire) ? run_->stopped() : std::nullopt;
+    const Nanoseconds started = started_;
     return {.name = config_.name,
             .pid = getpid(),
-            .state = run_->state(),
+            .state = state(),
             .stop_reason = stopped ? stopped->reason : api::StopReason::None,
             .engine = engine_.engine->name(),
             .engine_reason = engine_.reason,
             .cpu = config_.cpu,
             .cpus = config_.cpus,
             .memory = config_.memory,
-            .uptime = started_.count() ? clock_.now() - started_ : Nanoseconds(0),
+            .uptime = started.count() ? clock_.now() - started : Nanoseconds(0),
             .image = config_.image,
             .console = api::to_string(config_.console)};
 }
 
 std::vector<api::DeviceInfo> GuestImpl::devices() const {
     const std::shared_lock lock(parts_mutex_);
-    return parts_gone_ ? last_devices_ : list_devices();
+    return parts_there_ ? list_devices() : last_devices_;
 }
 
 api::Counters GuestImpl::counters() const {
     const std::shared_lock lock(parts_mutex_);
-    return parts_gone_ ? last_counters_ : count();
+    return parts_there_ ? count() : last_counters_;
 }
 
 std::vector<api::DeviceInfo> GuestImpl::list_devices() const {

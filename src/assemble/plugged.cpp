@@ -1,7 +1,6 @@
 #include "assemble/plugged.h"
 
-#include <future>
-
+#include "io/call_on.h"
 #include "net/none.h"
 #include "net/user.h"
 #include "storage/disk.h"
@@ -16,21 +15,6 @@ namespace yado::assemble {
 namespace {
 
 constexpr unsigned kLastSlot = 0x1e;  // 0x1f is the LPC bridge
-
-/// Runs a task on the executor from another thread and waits for its result.
-Result<> run_on(io::Executor& executor, std::move_only_function<io::Task<Result<>>()> make) {
-    std::promise<Result<>> done;
-    auto result = done.get_future();
-    executor.post([&] { io::spawn(make(), [&](Result<> r) { done.set_value(std::move(r)); }); });
-    return result.get();
-}
-
-/// A task that only calls f.
-template <typename F>
-io::Task<Result<>> do_now(F f) {
-    f();
-    co_return Result<>{};
-}
 
 storage::AioMode aio_of(api::DiskAio aio) {
     switch (aio) {
@@ -53,46 +37,6 @@ Result<net::UserConfig> user_config(const api::NetConfig& config) {
 }
 
 }  // namespace
-
-/// virtio-console on the console hub. Input moves on the executor, as fast as the device takes it.
-class Plugged::HubBackend final : public virtio::ConsoleBackend, public std::enable_shared_from_this<HubBackend> {
-  public:
-    HubBackend(api::ConsoleHub& hub, io::Executor& executor) : hub_(hub), executor_(executor) {}
-    void connect(virtio::Console& device) {
-        device_ = &device;
-        // Posted calls keep this alive; they find no device once it is gone.
-        hub_.set_input_ready([self = shared_from_this()] { self->executor_.post([self] { self->room(); }); });
-        hub_.set_resized([self = shared_from_this()](uint16_t columns, uint16_t rows) {
-            self->executor_.post([self, columns, rows] {
-                if (self->device_) self->device_->resize({columns, rows});
-            });
-        });
-    }
-    /// Executor's thread: the device is about to go.
-    void disconnect() {
-        device_ = nullptr;
-        hub_.set_input_ready(nullptr);
-        hub_.set_resized(nullptr);
-    }
-
-    void output(std::span<const std::byte> bytes) override { hub_.output(bytes); }
-    void room() override {
-        std::byte chunk[256];
-        while (device_) {
-            if (waiting_.empty()) waiting_.assign(chunk, chunk + hub_.take_input(chunk));
-            if (waiting_.empty()) return;
-            const size_t taken = device_->input(waiting_);
-            waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<long>(taken));
-            if (taken == 0) return;
-        }
-    }
-
-  private:
-    api::ConsoleHub& hub_;
-    io::Executor& executor_;
-    virtio::Console* device_ = nullptr;
-    std::vector<std::byte> waiting_;
-};
 
 Plugged::Plugged(const Wiring& wiring) : wiring_(wiring), doorbells_(wiring.engine) {}
 
@@ -142,10 +86,11 @@ Result<> Plugged::plug_net(const api::NetConfig& config) {
 
 Result<> Plugged::plug_standard() {
     if (wiring_.config.console_device == api::ConsoleDevice::Virtio) {
-        hub_ = std::make_shared<HubBackend>(wiring_.console, wiring_.executor);
-        auto console = std::make_unique<virtio::Console>("console0", *hub_);
-        hub_->connect(*console);
-        YADO_TRY(plug(std::move(console)));
+        auto model = std::make_unique<virtio::Console>("console0", wiring_.console);
+        virtio::Console& console = *model;
+        YADO_TRY(plug(std::move(model)));
+        wiring_.console.connect({.take = [&console](std::span<const std::byte> bytes) { return console.input(bytes); },
+                                 .resize = [&console](uint16_t columns, uint16_t rows) { console.resize({columns, rows}); }});
     }
     if (wiring_.config.rng) YADO_TRY(plug(std::make_unique<virtio::Rng>("rng0")));
     if (wiring_.config.balloon) YADO_TRY(plug(std::make_unique<virtio::Balloon>("balloon0", wiring_.chipset.ram())));
@@ -157,7 +102,7 @@ void Plugged::list(vm::Inventory& inventory) {
 }
 
 void Plugged::count(api::Counters& counters) {
-    (void)run_on(wiring_.executor, [&] { return do_now([&] { count_now(counters); }); });
+    io::call_on(wiring_.executor, [&] { count_now(counters); });
 }
 
 /// Executor's thread, where the counters live.
@@ -181,14 +126,13 @@ void Plugged::count_now(api::Counters& counters) const {
 }
 
 Result<> Plugged::close() {
-    if (hub_) (void)run_on(wiring_.executor, [this] { return do_now([this] { hub_->disconnect(); }); });
+    wiring_.console.disconnect();
     functions_.clear();
-    hub_.reset();
-    if (!nics_.empty()) (void)run_on(wiring_.executor, [this] { return do_now([this] { nics_.clear(); }); });
+    if (!nics_.empty()) io::call_on(wiring_.executor, [this] { nics_.clear(); });
     Result<> first;
     for (Disk& disk : disks_) {
         if (!disk.image) continue;
-        const auto closed = run_on(wiring_.executor, [&] { return disk.image->close(); });
+        const auto closed = io::finish_on(wiring_.executor, disk.image->close());
         if (!closed && first) first = std::unexpected(closed.error().within(disk.id));
         disk.image.reset();
     }

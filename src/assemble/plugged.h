@@ -4,16 +4,15 @@
 #include <memory>
 #include <vector>
 
-#include "api/console_hub.h"
 #include "api/guest_config.h"
 #include "assemble/chipset.h"
+#include "assemble/console_feed.h"
 #include "block/disk_image.h"
 #include "link/packet_port.h"
 #include "virtio/pci/virtio_pci.h"
 
 namespace yado::virtio {
 class Blk;
-class Console;
 class Net;
 }
 
@@ -26,7 +25,7 @@ class Plugged {
         Chipset& chipset;
         cpu::Engine& engine;
         io::Executor& executor;
-        api::ConsoleHub& console;
+        ConsoleFeed& console;  ///< a virtio console connects itself
     };
     /// Opens and locks every disk, sets up every back end. Errors name the device: "disk0: ...".
     static Result<std::unique_ptr<Plugged>> create(const Wiring& wiring);
@@ -70,9 +69,6 @@ class Plugged {
 
     Wiring wiring_;
     EngineDoorbells doorbells_;
-    class HubBackend;
-
-    std::shared_ptr<HubBackend> hub_;
     std::vector<Disk> disks_;
     std::vector<Nic> nics_;
     std::vector<std::unique_ptr<virtio::VirtioPci>> functions_;

@@ -6,6 +6,7 @@
 //         guest.json    the configuration
 //         exit.json     how it ended, of a detached guest
 //         log           stderr of a detached guest
+//     $XDG_RUNTIME_DIR/yado/.kvm-verdict  what --engine auto found out about KVM since the host's boot (no guest's name)
 //
 // A folder whose lock nobody holds is a dead guest's: claim() takes it over, remove() deletes it.
 #pragma once
@@ -66,6 +67,7 @@ class RuntimeDir {
     Result<Found> find(const std::string& name) const;
 
     const std::string& path() const { return path_; }
+    std::string verdict_file() const { return path_ + "/.kvm-verdict"; }
 
   private:
     explicit RuntimeDir(std::string path) : path_(std::move(path)) {}

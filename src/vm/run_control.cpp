@@ -26,7 +26,8 @@ std::string_view event_of(StopReason reason) {
 }  // namespace
 
 Result<> RunControl::start() {
-    if (state_ != RunState::Starting) return fail(ErrorKind::Conflict, "the guest was started already");
+    if (std::exchange(started_, true)) return fail(ErrorKind::Conflict, "the guest was started already");
+    if (state_ == RunState::Stopped) return {};
     return restart(Then::Run);
 }
 

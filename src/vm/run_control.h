@@ -3,7 +3,7 @@
 //   starting --start--> running <--pause/resume--> paused
 //                         |  reset: as it was, running or paused (or stopped, where reboots end the guest)
 //                         v
-//                      stopped (power off, crash, debug exit, force): final
+//                      stopped (power off, crash, debug exit, force; while starting, too): final
 //
 // Verbs run one at a time on the control executor's thread. What the guest itself asks for (power-off port, reset
 // line, triple fault) comes from a vCPU's thread: it holds the vCPUs at once, so that the guest does not run on, and the
@@ -36,6 +36,7 @@ class RunControl {
     explicit RunControl(Wiring wiring) : wiring_(std::move(wiring)) {}
 
     // Control executor's thread. Errors: Conflict (not in a state that allows it).
+    /// Once. One that was stopped before stays so.
     Result<> start();
     Result<> pause();
     Result<> resume();
@@ -55,6 +56,7 @@ class RunControl {
     void freeze();
 
     Wiring wiring_;
+    bool started_ = false;  ///< control executor's thread
     std::atomic<api::RunState> state_{api::RunState::Starting};
     Guarded<std::optional<api::ExitReport>, LockRank::Leaf> stopped_;
 };

@@ -35,6 +35,7 @@ class FakePort : public api::GuestPort {
     api::ConsoleHub& console() override { return console_; }
     api::EventLog& events() override { return events_; }
 
+    void set_state(api::RunState run) { state_.lock()->run = run; }
     void print(std::string_view text) { console_.output(std::as_bytes(std::span(text))); }
 
     std::string name = "fake";

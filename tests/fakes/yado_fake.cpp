@@ -1,9 +1,11 @@
 // The program `yado` over guests that are made up: the kernel command line decides what they do.
 //     "hello"    prints hello        "poweroff"  powers itself off     "crash"     crashes
 //     "reboot"   resets itself       "echo"      prints what is typed  "stubborn"  ignores the power button
+// A kernel is read to its end, so that one that is a FIFO keeps the guest loading for as long as a test holds it open.
 #include <algorithm>
 #include <condition_variable>
 #include <fstream>
+#include <iterator>
 #include <mutex>
 #include <thread>
 
@@ -18,13 +20,23 @@ class FakeGuest final : public assemble::Guest {
   public:
     explicit FakeGuest(const api::GuestConfig& config) : config_(config) {
         port_.name = config.name;
+        port_.set_state(api::RunState::Starting);
         port_.on_power_off = [this] { end({api::StopReason::Stopped, "", 0}); };
         port_.on_power_button = [this] {
             if (!says("stubborn")) end({api::StopReason::PoweredOff, "", 0});
         };
         if (says("echo")) port_.console().set_input_ready([this] { echo(); });
     }
+    Result<> build() override {
+        std::ifstream kernel(config_.kernel);
+        if (!kernel) return fail(ErrorKind::NotFound, "kernel {}: no such file", config_.kernel);
+        const std::string image{std::istreambuf_iterator<char>(kernel), {}};
+        if (image.empty()) return fail(ErrorKind::Failed, "kernel {}: is empty", config_.kernel);
+        return {};
+    }
     Result<> start() override {
+        if (has_ended()) return {};
+        port_.set_state(api::RunState::Running);
         port_.events().add("started");
         if (says("hello")) port_.print("hello from " + config_.name + "\r\n");
         if (says("poweroff")) end({api::StopReason::PoweredOff, "", 0});
@@ -41,6 +53,10 @@ class FakeGuest final : public assemble::Guest {
 
   private:
     bool says(std::string_view word) const { return config_.append.find(word) != std::string::npos; }
+    bool has_ended() {
+        const std::lock_guard lock(mutex_);
+        return report_.reason != api::StopReason::None;
+    }
     void end(api::ExitReport report) {
         const std::lock_guard lock(mutex_);
         if (report_.reason == api::StopReason::None) report_ = std::move(report);
@@ -60,15 +76,12 @@ class FakeGuest final : public assemble::Guest {
     api::ExitReport report_;
 };
 
-Result<std::unique_ptr<assemble::Guest>> create(const api::GuestConfig& config) {
-    if (!std::ifstream(config.kernel)) return fail(ErrorKind::NotFound, "kernel {}: no such file", config.kernel);
-    return std::make_unique<FakeGuest>(config);
-}
+Result<std::unique_ptr<assemble::Guest>> create(const api::GuestConfig& config, const std::string&) { return std::make_unique<FakeGuest>(config); }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-    return yado::apps::run_program(argc, argv, {.create_guest = create, .probe_engines = [] {
+    return yado::apps::run_program(argc, argv, {.create_guest = create, .probe_engines = [](const std::string&) {
         return std::vector<assemble::EngineFinding>{{"kvm", true, false, false, "interprets ring 0"}, {"bt", true, true, true, "everywhere"}};
     }});
 }

@@ -111,6 +111,7 @@ class SmallGuest(unittest.TestCase):
                 self.assertIn("http " + hashlib.sha256(page).hexdigest(), guest.results("net"))
         finally:
             server.shutdown()
+            server.server_close()
 
     def test_entropy_comes_from_virtio_rng(self):
         with small_guest("rng", "--net", "none") as guest:

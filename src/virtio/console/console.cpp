@@ -27,7 +27,7 @@ void Console::resize(Size size) {
 void Console::start(Session& session) {
     memory_ = &session.memory();
     receive_ = session.queue(0);
-    if (receive_) receive_->on_kick([this] { push_input(); });
+    if (receive_) receive_->on_kick([this] { take_kick(); });
     if (VirtQueue* transmit = session.queue(1)) io::spawn(serve(*transmit, *this));
 }
 
@@ -40,11 +40,20 @@ io::Task<Result<uint32_t>> Console::handle(Chain& chain) {
 }
 
 size_t Console::input(std::span<const std::byte> bytes) {
-    const size_t n = std::min(bytes.size(), kInputLimit - input_.size());
-    input_.append(reinterpret_cast<const char*>(bytes.data()), n);
-    starved_ = starved_ || n < bytes.size();
+    const size_t offered = bytes.size();
+    while (!bytes.empty() && input_.size() < kInputLimit) {
+        const size_t n = std::min(bytes.size(), kInputLimit - input_.size());
+        input_.append(reinterpret_cast<const char*>(bytes.data()), n);
+        bytes = bytes.subspan(n);
+        push_input();
+    }
+    starved_ = !bytes.empty();
+    return offered - bytes.size();
+}
+
+void Console::take_kick() {
     push_input();
-    return n;
+    if (input_.empty() && std::exchange(starved_, false)) backend_.room();
 }
 
 void Console::push_input() {
@@ -56,7 +65,6 @@ void Console::push_input() {
         if (n == 0) return receive_->fail_queue(Error(ErrorKind::Corrupt, "a receive buffer that cannot be written"));
         receive_->complete(std::move(*chain), static_cast<uint32_t>(n));
     }
-    if (input_.empty() && std::exchange(starved_, false)) backend_.room();
 }
 
 std::string Console::save() const {

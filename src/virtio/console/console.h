@@ -16,7 +16,7 @@ class ConsoleBackend {
     virtual ~ConsoleBackend() = default;
     /// Bytes that the guest wrote; copied before the call returns; never blocks.
     virtual void output(std::span<const std::byte> bytes) = 0;
-    /// input() takes bytes again after it took fewer than it was given.
+    /// input() takes bytes again after it took fewer than it was given. Never called inside of input().
     virtual void room() {}
 };
 
@@ -53,6 +53,7 @@ class Console final : public DeviceModel {
     io::Task<Result<uint32_t>> handle(Chain& chain);
 
   private:
+    void take_kick();
     void push_input();
 
     std::string id_;

@@ -19,9 +19,11 @@
 #include <sstream>
 
 #include "base/fd.h"
+#include "control/client.h"
 
 using namespace yado;
 using testing::HasSubstr;
+using testing::Not;
 using testing::StartsWith;
 
 namespace {
@@ -120,6 +122,15 @@ TEST_F(Program, ADetachedGuestThatCannotStartSaysWhy) {
     const Outcome o = yado("run --detach --name web1 --kernel /nonexistent");
     EXPECT_EQ(o.status, 3);
     EXPECT_THAT(o.err, HasSubstr("/nonexistent: no such file"));
+    EXPECT_TRUE(nothing_left());
+}
+
+TEST_F(Program, AKernelThatIsNoneIsOneLineAndLeavesNothingNotEvenTheConsolesFile) {
+    std::ofstream(kernel_, std::ios::trunc);
+    const Outcome o = run("--name a --console file=" + folder_ + "/log");
+    EXPECT_EQ(o.status, 1);
+    EXPECT_EQ(o.err, "yado: kernel " + kernel_ + ": is empty\n");
+    EXPECT_FALSE(std::filesystem::exists(folder_ + "/log"));
     EXPECT_TRUE(nothing_left());
 }
 
@@ -261,6 +272,52 @@ TEST_F(OnATerminal, CtrlCGoesToTheGuest) {
     ASSERT_EQ(write(master_.get(), "\x03!", 2), 2);
     EXPECT_THAT(read_until("!"), HasSubstr("\x03!"));
     EXPECT_EQ(wait(), 0);
+}
+
+/// Its kernel is a FIFO: the guest is loading from the time on when kernel_writer() returns, until that is closed.
+class WhileLoading : public OnATerminal {
+  protected:
+    WhileLoading() {
+        std::filesystem::remove(kernel_);
+        EXPECT_EQ(mkfifo(kernel_.c_str(), 0600), 0);
+    }
+    Fd kernel_writer() const { return Fd(open(kernel_.c_str(), O_WRONLY | O_CLOEXEC)); }
+};
+
+TEST_F(WhileLoading, TheControlSocketAnswersAndRefusesWhatNeedsARunningGuest) {
+    start("--name a --append 'hello poweroff'");
+    Fd kernel = kernel_writer();
+    EXPECT_EQ(nlohmann::json::parse(yado("info a --json").out)["guest"]["state"], "starting");
+    const Outcome o = yado("pause a");
+    EXPECT_EQ(o.status, 4);
+    EXPECT_THAT(o.err, HasSubstr("the guest is starting"));
+    ASSERT_EQ(write(kernel.get(), "x", 1), 1);
+    kernel.reset();
+    EXPECT_THAT(read_until("hello from"), HasSubstr("hello from a"));
+    EXPECT_EQ(wait(), 0);
+}
+
+TEST_F(WhileLoading, AGuestWhosePlugIsPulledNeverRunsAndEndsWith0) {
+    start("--name a --append 'hello stubborn'");
+    Fd kernel = kernel_writer();
+    auto client = control::Client::connect(folder_ + "/run/a/control.sock");
+    ASSERT_TRUE(client && client->post("/v1/power-off"));
+    ASSERT_EQ(write(kernel.get(), "x", 1), 1);
+    kernel.reset();
+    EXPECT_EQ(wait(), 0);
+    slave_.reset();  // ours: what is left is read to its end
+    EXPECT_THAT(read_until("hello from"), Not(HasSubstr("hello from")));
+    EXPECT_TRUE(nothing_left());
+}
+
+TEST_F(WhileLoading, AKernelThatTurnsOutToBeNoneEndsTheGuestForItsClients) {
+    start("--name a");
+    Fd kernel = kernel_writer();
+    EXPECT_EQ(yado("info a").status, 0);
+    kernel.reset();
+    EXPECT_THAT(read_until("is empty"), HasSubstr("kernel " + kernel_ + ": is empty"));
+    EXPECT_EQ(wait(), 1);
+    EXPECT_TRUE(nothing_left());
 }
 
 }  // namespace

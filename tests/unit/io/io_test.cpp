@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "io/call_on.h"
 #include "io/executor.h"
 #include "io/gate.h"
 #include "io/task.h"
@@ -78,6 +79,32 @@ TEST(Executor, PostedFunctionsRunInOrderOnItsThread) {
     }
     ASSERT_EQ(order.size(), 100u);
     EXPECT_TRUE(std::ranges::is_sorted(order));
+}
+
+TEST(CallOn, TheCallRunsThereAfterWhatWasPostedAndItsResultComesBack) {
+    ExecutorThread thread("test");
+    bool before = false;
+    thread.executor().post([&] { before = true; });
+    const auto moved = call_on(thread.executor(), [&, n = std::make_unique<int>(7)]() mutable {
+        EXPECT_TRUE(thread.executor().on_thread());
+        return before ? std::move(n) : nullptr;
+    });
+    ASSERT_TRUE(moved);
+    EXPECT_EQ(*moved, 7);
+}
+
+TEST(FinishOn, ATaskThatWaitsIsWaitedForAndItsErrorComesBack) {
+    ExecutorThread thread("test");
+    Completion<int> given;
+    const auto wait = [](Executor& executor, Completion<int>& value) -> Task<Result<int>> {
+        EXPECT_TRUE(executor.on_thread());
+        executor.post([&value] { value.complete(3); });
+        const int got = co_await value;
+        co_return fail(ErrorKind::NotFound, "{} is gone", got);
+    };
+    const Result<int> result = finish_on(thread.executor(), wait(thread.executor(), given));
+    ASSERT_FALSE(result);
+    EXPECT_EQ(result.error().message(), "3 is gone");
 }
 
 TEST(Executor, AWatchReportsReadinessUntilDestroyed) {

@@ -89,6 +89,18 @@ TEST_F(ConsoleDevice, InputIsBoundedAndTheBackendHearsWhenThereIsRoom) {
     EXPECT_EQ(terminal.rooms, 1u);
 }
 
+TEST_F(ConsoleDevice, TheBackendIsNotAskedForMoreInsideOfInput) {
+    type(std::string(Console::kInputLimit - 1, 'x'));
+    rx->offer({{kData, 8192, true}});  // not kicked yet: the next input finds it
+    EXPECT_EQ(type("abc"), 3u);
+    EXPECT_EQ(terminal.rooms, 0u);
+    EXPECT_EQ(rx->take_used()->len, Console::kInputLimit);
+    rx->offer({{kData, 8192, true}});
+    driver.kick(0);
+    EXPECT_EQ(rx->take_used()->len, 2u);
+    EXPECT_EQ(machine.load<uint8_t>(kData), 'b');
+}
+
 TEST_F(ConsoleDevice, ANewSizeIsTold) {
     console.resize({132, 50});
     EXPECT_EQ(driver.read(VirtioPci::kDeviceAt, 2), 132u);

@@ -169,6 +169,16 @@ TEST_F(Control, VerbsThatTheStateForbidsAreConflicts) {
     EXPECT_EQ(c.reset().error().kind(), ErrorKind::Conflict);
 }
 
+TEST_F(Control, AGuestThatIsStoppedBeforeItsStartNeverRuns) {
+    RunControl c = make();
+    control = &c;
+    ASSERT_TRUE(c.stop({.reason = api::StopReason::Stopped}));
+    ASSERT_TRUE(c.start());
+    EXPECT_EQ(c.state(), api::RunState::Stopped);
+    EXPECT_EQ(boots, 0);
+    EXPECT_EQ(events, "stopped ");
+}
+
 TEST_F(Control, SavedStateMustMatchTheInventory) {
     auto records = *inventory.save();
     EXPECT_TRUE(inventory.load(records));
