@@ -41,6 +41,7 @@ VirtioPci::VirtioPci(const Wiring& wiring, std::unique_ptr<DeviceModel> model, c
       registers_(Registers{CommonConfig(offered(*model_, options), model_->queues(), vectors_of(*model_))}) {
     add_bar(kBar, pci::BarKind::Memory64, kBarSize, *this);
     add_msix(vectors_of(*model_), kMsixBar);
+    hold_msix();  // until resume()
     add_virtio_capabilities();
     use_intx_pin(1);
     seal();
@@ -337,9 +338,11 @@ void VirtioPci::pause() {
         session_->hold();
         co_await session_->drained();
     });
+    hold_msix();
 }
 
 void VirtioPci::resume() {
+    release_msix();
     run_to_end([this]() -> io::Task<> {
         held_ = false;
         {
