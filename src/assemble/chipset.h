@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "api/guest_info.h"
+#include "assemble/engine_messages.h"
 #include "cpu/vcpu.h"
 #include "machine/irq/apic_bus.h"
 #include "machine/irq/ioapic.h"
@@ -68,16 +69,6 @@ class Chipset {
   private:
     explicit Chipset(const Wiring& wiring);
     Result<> attach();
-
-    /// Messages into an engine that has the local APICs.
-    class EngineMessages final : public bus::MsiSink {
-      public:
-        explicit EngineMessages(cpu::Engine& engine) : engine_(engine) {}
-        void send(const bus::MsiMessage& m) override { engine_.send_msi(m.address, m.data); }
-
-      private:
-        cpu::Engine& engine_;
-    };
 
     Wiring wiring_;
     machine::MachineTime time_;

@@ -69,11 +69,20 @@ struct VcpuWiring {
     uint64_t guest_tsc_hz;
 };
 
-/// The message that an I/O APIC pin sends.
+/// The message that an I/O APIC pin or an event descriptor sends.
 struct RouteMessage {
     GuestPhysAddr address;
     uint32_t data = 0;
     friend bool operator==(const RouteMessage&, const RouteMessage&) = default;
+};
+
+/// Sends a message for every event of a descriptor: what bus::MsiRoute promises, kept by the engine. One call at a time, any
+/// thread, any lock below LockRank::Vcpu. Ends before its engine.
+class MessageRoute {
+  public:
+    virtual ~MessageRoute() = default;
+    virtual Result<> bind(const RouteMessage& message) = 0;
+    virtual void unbind() = 0;
 };
 
 /// One engine for one guest.
@@ -92,6 +101,13 @@ class Engine {
     /// For engines with their own LAPIC: what an I/O APIC pin sends from now on (nullopt: masked). They need it to report
     /// the ends of level-triggered interrupts (on_eoi). Any thread, any lock below LockRank::Vcpu.
     virtual void ioapic_route(unsigned, const std::optional<RouteMessage>&) {}
+    /// For engines with their own LAPIC: true if make_message_route can work.
+    virtual bool has_message_routes() const { return false; }
+    /// A route, unbound, for an eventfd that outlives it (KVM irqfd). Errors: OutOfRange (no route is left), Failed; messages
+    /// then go by send_msi. Any thread, any lock below LockRank::Vcpu.
+    virtual Result<std::unique_ptr<MessageRoute>> make_message_route(int eventfd) {
+        return fail(ErrorKind::Failed, "no routes for messages (descriptor {})", eventfd);
+    }
     /// Takes over the memory's dirty_log() setting and adds the pages that the engine itself saw written: call after
     /// GuestMemory::set_dirty_log and before harvest_dirty. Engines whose writes go through GuestMemory need nothing.
     virtual Result<> sync_dirty_log() { return {}; }
