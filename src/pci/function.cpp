@@ -253,6 +253,10 @@ bool PciFunction::msix_enabled() const {
     auto s = state_.lock();
     return s->msix && s->msix->enabled();
 }
+unsigned PciFunction::msix_routed() const {
+    auto s = state_.lock();
+    return s->msix ? s->msix->routed() : 0;
+}
 bool PciFunction::bus_master() const {
     return CommandRegister(state_.lock()->config.get<uint16_t>(kCommand)).get(CommandRegister::BUS_MASTER);
 }

@@ -119,6 +119,8 @@ class PciFunction : public bus::Device {
     void hold_msix();
     void release_msix();
     bool msix_enabled() const;
+    /// How many vectors' messages the engine sends by itself now.
+    unsigned msix_routed() const;
     bool bus_master() const;
     uint32_t config_register(uint16_t offset, unsigned size) const;
 

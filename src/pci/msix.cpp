@@ -123,6 +123,8 @@ void Msix::poll(unsigned vector) {
     if (vector < events_.size() && events_[vector].take()) raise(vector);
 }
 
+unsigned Msix::routed() const { return static_cast<unsigned>(std::ranges::count_if(events_, &VectorEvent::bound)); }
+
 void Msix::hold(bool held) {
     held_ = held;
     settle_all();

@@ -45,6 +45,8 @@ class Msix {
     Result<int> event(unsigned vector);
     /// Raises the vector if its descriptor has events that no route sends. A vector that does not exist is ignored.
     void poll(unsigned vector);
+    /// How many vectors are bound to routes.
+    unsigned routed() const;
     /// Holds everything back as if the function were masked, until let go: when it returns, what was raised has arrived.
     void hold(bool held);
     void reset();

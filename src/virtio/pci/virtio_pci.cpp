@@ -199,8 +199,10 @@ void VirtioPci::bar_moved(unsigned index, std::optional<uint64_t> address) {
 std::string VirtioPci::detail() const {
     auto r = registers_.lock();
     const char* state = r->common.status & VIRTIO_STATUS_NEEDS_RESET ? "needs reset" : r->common.driver_ok() ? "driver ready" : "no driver";
+    std::string all = state;
+    if (const unsigned routed = msix_routed()) all += fmt::format(", {} interrupts routed", routed);
     const std::string more = model_->detail();
-    return more.empty() ? state : fmt::format("{}, {}", state, more);
+    return more.empty() ? all : fmt::format("{}, {}", all, more);
 }
 
 // ---- interrupts and kicks ----

@@ -35,6 +35,7 @@ class Card final : public PciFunction {
     }
     using PciFunction::hold_msix;
     using PciFunction::msix_event;
+    using PciFunction::msix_routed;
     using PciFunction::poll_msix;
     using PciFunction::raise_msix;
     using PciFunction::release_msix;
@@ -308,7 +309,16 @@ TEST_F(MsixRouted, WithoutDescriptorsMessagesAreSentOneByOne) {
     EXPECT_EQ(sent(), Messages{message(1)});
 }
 
+TEST_F(MsixShort, OnlyRoutedVectorsCountAsRouted) {
+    EXPECT_EQ(card->msix_routed(), 2u);
+    mask(0, true);
+    EXPECT_EQ(card->msix_routed(), 1u);
+    card->reset();
+    EXPECT_EQ(card->msix_routed(), 0u);
+}
+
 TEST_F(MsixUnrouted, WithoutRoutesARaisedVectorSendsItsMessage) {
+    EXPECT_EQ(card->msix_routed(), 0u);
     card->raise_msix(1);
     EXPECT_EQ(msi.sent, Messages{message(1)});
 }
