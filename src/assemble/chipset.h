@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "api/guest_info.h"
@@ -21,6 +22,7 @@
 #include "machine/lpc/reset_control.h"
 #include "machine/power.h"
 #include "machine/timer/hpet.h"
+#include "machine/timer/kvmclock.h"
 #include "machine/timer/legacy_route.h"
 #include "machine/timer/machine_time.h"
 #include "machine/timer/pit.h"
@@ -72,6 +74,7 @@ class Chipset {
 
     Wiring wiring_;
     machine::MachineTime time_;
+    std::optional<machine::KvmClock> kvmclock_;  ///< where the engine keeps one
     EngineMessages engine_messages_;
     machine::ApicBus apic_bus_;
     bus::MsiSink* messages_;

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/units.h"
+#include "cpu/guest_clock.h"
 #include "cpu/local_apic.h"
 #include "cpu/state.h"
 #include "mem/guest_memory.h"
@@ -114,6 +115,8 @@ class Engine {
     /// Called before the first vCPU is made and whenever guest RAM's extents change (vCPUs stopped).
     virtual Result<> map_memory(mem::GuestMemory& memory) = 0;
     virtual Result<std::unique_ptr<Vcpu>> create_vcpu(const VcpuWiring& wiring) = 0;
+    /// The guest's paravirtual clock; nullptr where it follows from the TSC alone. The engine owns it.
+    virtual GuestClock* guest_clock() { return nullptr; }
     /// The guest's TSC frequency in Hz.
     virtual uint64_t tsc_hz() const = 0;
     /// True if attach_doorbell can work.

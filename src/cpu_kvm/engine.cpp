@@ -8,6 +8,7 @@
 #include "cpu_kvm/memory_slots.h"
 #include "cpu_kvm/system.h"
 #include "cpu_kvm/vcpu.h"
+#include "cpu_kvm/vm_clock.h"
 
 namespace yado::cpu_kvm {
 
@@ -23,7 +24,7 @@ bool is_level(const RouteMessage& m) { return m.data >> 15 & 1; }
 
 class KvmEngine final : public Engine {
   public:
-    KvmEngine(Fd kvm, Fd vm) : slots_(vm.get()), irqs_(vm.get()), routes_(irqs_, kPins, irqs_.limit()) {
+    KvmEngine(Fd kvm, Fd vm) : slots_(vm.get()), clock_(vm.get()), irqs_(vm.get()), routes_(irqs_, kPins, irqs_.limit()) {
         machine_.kvm = std::move(kvm);
         machine_.vm = std::move(vm);
     }
@@ -77,6 +78,8 @@ class KvmEngine final : public Engine {
         return vcpu;
     }
 
+    GuestClock* guest_clock() override { return &clock_; }
+
     uint64_t tsc_hz() const override {
         const int khz = kvm_ioctl(vm(), KVM_GET_TSC_KHZ, 0);
         return khz > 0 ? static_cast<uint64_t>(khz) * 1000 : host_tsc_hz();
@@ -108,6 +111,7 @@ class KvmEngine final : public Engine {
     Machine machine_;
     MemorySlots slots_;
     mem::GuestMemory* memory_ = nullptr;
+    VmClock clock_;
     IrqKernel irqs_;
     IrqRoutes routes_;
     std::atomic<KvmVcpu*> with_pic_{nullptr};  // lives as long as the vCPU threads: PIC and vCPUs end together
