@@ -77,6 +77,7 @@ Chipset::Chipset(const Wiring& w)
       pirqs_(pirq_wiring(pic_inputs_.sources(), ioapic_)),
       pci_(&pirqs_),
       config_ports_(pci_, &reset_control_) {
+    if (cpu::GuestClock* clock = w.engine.guest_clock()) kvmclock_.emplace(*clock);
     if (w.engine.owns_lapic()) {
         w.engine.on_eoi([this](uint8_t vector) { ioapic_.eoi(vector); });
         return;
@@ -127,6 +128,7 @@ Result<> Chipset::attach() {
 
 void Chipset::list(vm::Inventory& inventory) {
     inventory.add(time_);
+    if (kvmclock_) inventory.add(*kvmclock_);
     for (auto& lapic : lapics_) inventory.add(*lapic);
     for (bus::Device* d : std::initializer_list<bus::Device*>{&pic_, &ioapic_, &pit_, &hpet_, &rtc_, &acpi_, &reset_control_, &i8042_, &serial_,
                                                               &fw_cfg_, &config_ports_, host_bridge_.get(), lpc_bridge_.get()})

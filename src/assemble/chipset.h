@@ -3,9 +3,11 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "api/guest_info.h"
+#include "assemble/engine_messages.h"
 #include "cpu/vcpu.h"
 #include "machine/irq/apic_bus.h"
 #include "machine/irq/ioapic.h"
@@ -20,6 +22,7 @@
 #include "machine/lpc/reset_control.h"
 #include "machine/power.h"
 #include "machine/timer/hpet.h"
+#include "machine/timer/kvmclock.h"
 #include "machine/timer/legacy_route.h"
 #include "machine/timer/machine_time.h"
 #include "machine/timer/pit.h"
@@ -69,18 +72,9 @@ class Chipset {
     explicit Chipset(const Wiring& wiring);
     Result<> attach();
 
-    /// Messages into an engine that has the local APICs.
-    class EngineMessages final : public bus::MsiSink {
-      public:
-        explicit EngineMessages(cpu::Engine& engine) : engine_(engine) {}
-        void send(const bus::MsiMessage& m) override { engine_.send_msi(m.address, m.data); }
-
-      private:
-        cpu::Engine& engine_;
-    };
-
     Wiring wiring_;
     machine::MachineTime time_;
+    std::optional<machine::KvmClock> kvmclock_;  ///< where the engine keeps one
     EngineMessages engine_messages_;
     machine::ApicBus apic_bus_;
     bus::MsiSink* messages_;

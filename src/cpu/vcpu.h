@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/units.h"
+#include "cpu/guest_clock.h"
 #include "cpu/local_apic.h"
 #include "cpu/state.h"
 #include "mem/guest_memory.h"
@@ -69,11 +70,20 @@ struct VcpuWiring {
     uint64_t guest_tsc_hz;
 };
 
-/// The message that an I/O APIC pin sends.
+/// The message that an I/O APIC pin or an event descriptor sends.
 struct RouteMessage {
     GuestPhysAddr address;
     uint32_t data = 0;
     friend bool operator==(const RouteMessage&, const RouteMessage&) = default;
+};
+
+/// Sends a message for every event of a descriptor: what bus::MsiRoute promises, kept by the engine. One call at a time, any
+/// thread, any lock below LockRank::Vcpu. Ends before its engine.
+class MessageRoute {
+  public:
+    virtual ~MessageRoute() = default;
+    virtual Result<> bind(const RouteMessage& message) = 0;
+    virtual void unbind() = 0;
 };
 
 /// One engine for one guest.
@@ -92,12 +102,21 @@ class Engine {
     /// For engines with their own LAPIC: what an I/O APIC pin sends from now on (nullopt: masked). They need it to report
     /// the ends of level-triggered interrupts (on_eoi). Any thread, any lock below LockRank::Vcpu.
     virtual void ioapic_route(unsigned, const std::optional<RouteMessage>&) {}
+    /// For engines with their own LAPIC: true if make_message_route can work.
+    virtual bool has_message_routes() const { return false; }
+    /// A route, unbound, for an eventfd that outlives it (KVM irqfd). Errors: OutOfRange (no route is left), Failed; messages
+    /// then go by send_msi. Any thread, any lock below LockRank::Vcpu.
+    virtual Result<std::unique_ptr<MessageRoute>> make_message_route(int eventfd) {
+        return fail(ErrorKind::Failed, "no routes for messages (descriptor {})", eventfd);
+    }
     /// Takes over the memory's dirty_log() setting and adds the pages that the engine itself saw written: call after
     /// GuestMemory::set_dirty_log and before harvest_dirty. Engines whose writes go through GuestMemory need nothing.
     virtual Result<> sync_dirty_log() { return {}; }
     /// Called before the first vCPU is made and whenever guest RAM's extents change (vCPUs stopped).
     virtual Result<> map_memory(mem::GuestMemory& memory) = 0;
     virtual Result<std::unique_ptr<Vcpu>> create_vcpu(const VcpuWiring& wiring) = 0;
+    /// The guest's paravirtual clock; nullptr where it follows from the TSC alone. The engine owns it.
+    virtual GuestClock* guest_clock() { return nullptr; }
     /// The guest's TSC frequency in Hz.
     virtual uint64_t tsc_hz() const = 0;
     /// True if attach_doorbell can work.

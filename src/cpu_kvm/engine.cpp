@@ -2,16 +2,13 @@
 
 #include <linux/kvm.h>
 
-#include <array>
-#include <cstring>
-
-#include "base/guarded.h"
 #include "base/log.h"
 #include "cpu/host_tsc.h"
-#include "cpu_kvm/listed.h"
+#include "cpu_kvm/irq_kernel.h"
 #include "cpu_kvm/memory_slots.h"
 #include "cpu_kvm/system.h"
 #include "cpu_kvm/vcpu.h"
+#include "cpu_kvm/vm_clock.h"
 
 namespace yado::cpu_kvm {
 
@@ -23,18 +20,11 @@ constexpr unsigned kPins = 24;
 // Pages that KVM needs on Intel processors; below the firmware's last megabyte, as KVM's documentation advises.
 constexpr uint64_t kIdentityMap = 0xfeffc000, kTss = 0xfeffd000;
 
-/// KVM with 32-bit APIC ids takes the destination's upper bits in address_hi; messages carry them in bits 11:5.
-void split_address(GuestPhysAddr address, uint32_t& low, uint32_t& high) {
-    constexpr uint64_t kExtended = 0x7f << 5;
-    low = static_cast<uint32_t>(address.value() & ~kExtended);
-    high = static_cast<uint32_t>((address.value() & kExtended) >> 5 << 8);
-}
-
 bool is_level(const RouteMessage& m) { return m.data >> 15 & 1; }
 
 class KvmEngine final : public Engine {
   public:
-    KvmEngine(Fd kvm, Fd vm) : slots_(vm.get()) {
+    KvmEngine(Fd kvm, Fd vm) : slots_(vm.get()), clock_(vm.get()), irqs_(vm.get()), routes_(irqs_, kPins, irqs_.limit()) {
         machine_.kvm = std::move(kvm);
         machine_.vm = std::move(vm);
     }
@@ -57,12 +47,9 @@ class KvmEngine final : public Engine {
     std::string name() const override { return "kvm"; }
     bool owns_lapic() const override { return true; }
 
-    void send_msi(GuestPhysAddr address, uint32_t data) override {
-        kvm_msi msi{};
-        split_address(address, msi.address_lo, msi.address_hi);
-        msi.data = data;
-        kvm_ioctl(vm(), KVM_SIGNAL_MSI, &msi);  // nobody accepts it: lost, as on the bus
-    }
+    void send_msi(GuestPhysAddr address, uint32_t data) override { irqs_.send({address, data}); }
+    bool has_message_routes() const override { return true; }
+    Result<std::unique_ptr<MessageRoute>> make_message_route(int eventfd) override { return routes_.make(eventfd); }
 
     void on_eoi(std::function<void(uint8_t)> callback) override { machine_.eoi = std::move(callback); }
 
@@ -74,10 +61,8 @@ class KvmEngine final : public Engine {
     void ioapic_route(unsigned pin, const std::optional<RouteMessage>& message) override {
         // Only level-triggered vectors matter here, and a masked pin's may still wait for its EOI: its route stays.
         if (pin >= kPins || !message || !is_level(*message)) return;
-        auto routes = routes_.lock();
-        if ((*routes)[pin] == message) return;
-        (*routes)[pin] = message;
-        set_routes(*routes);
+        if (const auto done = routes_.set_pin(pin, *message); !done)
+            YADO_LOG_LIMITED(Warning, "I/O APIC, pin {}: {}", pin, done.error().message());
     }
 
     Result<> map_memory(mem::GuestMemory& memory) override {
@@ -93,6 +78,8 @@ class KvmEngine final : public Engine {
         return vcpu;
     }
 
+    GuestClock* guest_clock() override { return &clock_; }
+
     uint64_t tsc_hz() const override {
         const int khz = kvm_ioctl(vm(), KVM_GET_TSC_KHZ, 0);
         return khz > 0 ? static_cast<uint64_t>(khz) * 1000 : host_tsc_hz();
@@ -105,30 +92,12 @@ class KvmEngine final : public Engine {
     }
 
     std::string describe() const override {
-        return fmt::format("KVM, split irqchip, {} memory slots, {} exits, {} instructions stepped", slots_.count(),
-                           machine_.exits.load(), machine_.stepped.load());
+        return fmt::format("KVM, split irqchip, {} memory slots, {} interrupt routes, {} exits, {} instructions stepped",
+                           slots_.count(), routes_.in_use(), machine_.exits.load(), machine_.stepped.load());
     }
 
   private:
-    using Routes = std::array<std::optional<RouteMessage>, kPins>;
-    using RoutingTable = Listed<kvm_irq_routing, kvm_irq_routing_entry, kPins>;
-
     int vm() const { return machine_.vm.get(); }
-
-    void set_routes(const Routes& routes) {
-        RoutingTable table;
-        for (unsigned pin = 0; pin < kPins; ++pin) {
-            if (!routes[pin]) continue;
-            kvm_irq_routing_entry e{};
-            e.gsi = pin;
-            e.type = KVM_IRQ_ROUTING_MSI;
-            split_address(routes[pin]->address, e.u.msi.address_lo, e.u.msi.address_hi);
-            e.u.msi.data = routes[pin]->data;
-            table.add(e);
-        }
-        if (kvm_ioctl(vm(), listed_request(KVM_SET_GSI_ROUTING), table.head()) < 0)
-            YADO_LOG_LIMITED(Warning, "KVM refuses the I/O APIC's routes: {}", strerror(errno));
-    }
 
     Result<> doorbell(GuestPhysAddr address, int eventfd, uint32_t flags) {
         kvm_ioeventfd request{};
@@ -142,7 +111,9 @@ class KvmEngine final : public Engine {
     Machine machine_;
     MemorySlots slots_;
     mem::GuestMemory* memory_ = nullptr;
-    Guarded<Routes, LockRank::Vcpu> routes_;
+    VmClock clock_;
+    IrqKernel irqs_;
+    IrqRoutes routes_;
     std::atomic<KvmVcpu*> with_pic_{nullptr};  // lives as long as the vCPU threads: PIC and vCPUs end together
 };
 

@@ -1,10 +1,13 @@
-// KVM's "count, then entries" structures with room for N entries.
+// KVM's "count, then entries" structures: with room for N entries, or of as many as there are.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <span>
 #include <type_traits>
+#include <vector>
 
 namespace yado::cpu_kvm {
 
@@ -30,6 +33,22 @@ struct Listed {
         entries[count++] = entry;
         return true;
     }
+};
+
+/// The same, made of entries whose number is known when it is made.
+template <typename Head, typename Entry>
+class ListedCopy {
+  public:
+    explicit ListedCopy(std::span<const Entry> entries) : words_(1 + entries.size_bytes() / sizeof(uint64_t)) {
+        static_assert(alignof(Entry) <= 8 && sizeof(Entry) % sizeof(uint64_t) == 0 && std::is_trivially_copyable_v<Entry>);
+        const auto count = static_cast<uint32_t>(entries.size());
+        std::memcpy(words_.data(), &count, sizeof count);
+        if (!entries.empty()) std::memcpy(words_.data() + 1, entries.data(), entries.size_bytes());
+    }
+    Head* head() { return reinterpret_cast<Head*>(words_.data()); }
+
+  private:
+    std::vector<uint64_t> words_;
 };
 
 }  // namespace yado::cpu_kvm

@@ -24,7 +24,8 @@ constexpr Need kNeeds[] = {
     {KVM_CAP_IMMEDIATE_EXIT, "immediate exit"}, {KVM_CAP_SIGNAL_MSI, "message-signalled interrupts"},
     {KVM_CAP_READONLY_MEM, "read-only memory"}, {KVM_CAP_XSAVE, "XSAVE state"},
     {KVM_CAP_VCPU_EVENTS, "vCPU events"},       {KVM_CAP_IOEVENTFD, "ioeventfd"},
-    {KVM_CAP_IRQ_ROUTING, "interrupt routing"},
+    {KVM_CAP_IRQ_ROUTING, "interrupt routing"}, {KVM_CAP_IRQFD, "irqfd"},
+    {KVM_CAP_ADJUST_CLOCK, "a clock that can be set"},
 };
 
 std::unexpected<Error> open_failed(const char* path) {

@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "pci/pci.pb.h"
 
 namespace yado::pci {
@@ -85,7 +86,7 @@ void PciFunction::add_express_endpoint() {
 }
 
 void PciFunction::add_msix(unsigned vectors, unsigned bar) {
-    auto msix = std::make_unique<Msix>(wiring_.msi, vectors);
+    auto msix = std::make_unique<Msix>(wiring_.msi, vectors, [this](unsigned v, const Error& error) { report_refused(v, error); });
     std::array<uint8_t, 10> body{};
     store_le<uint16_t>(&body[0], static_cast<uint16_t>(vectors - 1));
     store_le<uint32_t>(&body[2], bar);
@@ -228,9 +229,33 @@ void PciFunction::raise_msix(unsigned vector) {
     auto s = state_.lock();
     if (s->msix) s->msix->raise(vector);
 }
+Result<int> PciFunction::msix_event(unsigned vector) {
+    auto s = state_.lock();
+    if (!s->msix) return fail(ErrorKind::OutOfRange, "{} has no MSI-X", id());
+    return s->msix->event(vector);
+}
+void PciFunction::poll_msix(unsigned vector) {
+    auto s = state_.lock();
+    if (s->msix) s->msix->poll(vector);
+}
+void PciFunction::hold_msix() {
+    auto s = state_.lock();
+    if (s->msix) s->msix->hold(true);
+}
+void PciFunction::release_msix() {
+    auto s = state_.lock();
+    if (s->msix) s->msix->hold(false);
+}
+void PciFunction::report_refused(unsigned vector, const Error& error) const {
+    YADO_LOG_LIMITED(Warning, "{}: MSI-X vector {}: {}; its messages are sent one by one", id(), vector, error.message());
+}
 bool PciFunction::msix_enabled() const {
     auto s = state_.lock();
     return s->msix && s->msix->enabled();
+}
+unsigned PciFunction::msix_routed() const {
+    auto s = state_.lock();
+    return s->msix ? s->msix->routed() : 0;
 }
 bool PciFunction::bus_master() const {
     return CommandRegister(state_.lock()->config.get<uint16_t>(kCommand)).get(CommandRegister::BUS_MASTER);
@@ -238,7 +263,7 @@ bool PciFunction::bus_master() const {
 uint32_t PciFunction::config_register(uint16_t offset, unsigned size) const { return state_.lock()->config.read(offset, size); }
 void PciFunction::poke_config(uint16_t offset, uint32_t value) { state_.lock()->config.set<uint32_t>(offset, value); }
 
-uint64_t PciFunction::read_msix(uint64_t offset, unsigned size) const { return state_.lock()->msix->read(offset, size); }
+uint64_t PciFunction::read_msix(uint64_t offset, unsigned size) { return state_.lock()->msix->read(offset, size); }
 void PciFunction::write_msix(uint64_t offset, unsigned size, uint64_t value) { state_.lock()->msix->write(offset, size, value); }
 
 void PciFunction::reset() {

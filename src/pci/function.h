@@ -110,7 +110,17 @@ class PciFunction : public bus::Device {
     // Run time. Any thread, any lock below LockRank::Pci.
     void set_intx(bool asserted);
     void raise_msix(unsigned vector);
+    /// A descriptor (eventfd) whose events raise the vector as raise_msix() does, for back ends that signal without us (vhost,
+    /// VFIO). The same one for the function's life. Unless the engine sends its messages, poll_msix() must: call it whenever
+    /// the descriptor becomes readable (watched edge-triggered). Errors: OutOfRange, Failed (no descriptors left).
+    Result<int> msix_event(unsigned vector);
+    void poll_msix(unsigned vector);
+    /// Between the two, vectors that are raised become pending. When hold_msix() returns, what was raised has arrived.
+    void hold_msix();
+    void release_msix();
     bool msix_enabled() const;
+    /// How many vectors' messages the engine sends by itself now.
+    unsigned msix_routed() const;
     bool bus_master() const;
     uint32_t config_register(uint16_t offset, unsigned size) const;
 
@@ -154,7 +164,8 @@ class PciFunction : public bus::Device {
     bool over_ram(uint64_t start, uint64_t size) const;
     void drive_intx(State& s);
     void update_msix(State& s);
-    uint64_t read_msix(uint64_t offset, unsigned size) const;
+    void report_refused(unsigned vector, const Error& error) const;
+    uint64_t read_msix(uint64_t offset, unsigned size);
     void write_msix(uint64_t offset, unsigned size, uint64_t value);
 
     FunctionWiring wiring_;

@@ -41,6 +41,7 @@ VirtioPci::VirtioPci(const Wiring& wiring, std::unique_ptr<DeviceModel> model, c
       registers_(Registers{CommonConfig(offered(*model_, options), model_->queues(), vectors_of(*model_))}) {
     add_bar(kBar, pci::BarKind::Memory64, kBarSize, *this);
     add_msix(vectors_of(*model_), kMsixBar);
+    hold_msix();  // until resume()
     add_virtio_capabilities();
     use_intx_pin(1);
     seal();
@@ -198,8 +199,10 @@ void VirtioPci::bar_moved(unsigned index, std::optional<uint64_t> address) {
 std::string VirtioPci::detail() const {
     auto r = registers_.lock();
     const char* state = r->common.status & VIRTIO_STATUS_NEEDS_RESET ? "needs reset" : r->common.driver_ok() ? "driver ready" : "no driver";
+    std::string all = state;
+    if (const unsigned routed = msix_routed()) all += fmt::format(", {} interrupts routed", routed);
     const std::string more = model_->detail();
-    return more.empty() ? state : fmt::format("{}, {}", state, more);
+    return more.empty() ? all : fmt::format("{}, {}", all, more);
 }
 
 // ---- interrupts and kicks ----
@@ -337,9 +340,11 @@ void VirtioPci::pause() {
         session_->hold();
         co_await session_->drained();
     });
+    hold_msix();
 }
 
 void VirtioPci::resume() {
+    release_msix();
     run_to_end([this]() -> io::Task<> {
         held_ = false;
         {

@@ -53,7 +53,7 @@ controls() {
     small idle --net none --name quiet >/tmp/quiet.log &
     await /tmp/quiet.log 'idle: begins' 1
     yado pause quiet && yado info quiet | grep -i state
-    yado resume quiet && yado info quiet | grep -i -E 'state|engine'
+    yado resume quiet && yado info quiet | grep -i -E 'state|engine|routed'
     yado reset quiet
     await /tmp/quiet.log 'idle: begins' 2
     echo "begun $(grep -c 'idle: begins' /tmp/quiet.log)"

@@ -111,6 +111,11 @@ class Lab(unittest.TestCase):
         self.assertRegex(text, r"paused[\s\S]*running")
         self.assertIn("begun 2", text)
 
+    def test_interrupts_of_devices_go_by_irqfd(self):
+        routed = re.findall(r"(\d+) interrupts routed", self.section("controls"))
+        self.assertGreater(sum(map(int, routed)), 0)
+        self.assertNotIn("sent one by one", self.text)
+
     def test_the_payloads_print_ok_on_every_line_that_the_lab_can_do(self):
         for name in self.payloads:
             with self.subTest(name):

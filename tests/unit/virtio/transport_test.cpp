@@ -170,6 +170,22 @@ TEST_F(VirtioTransport, SavedStateThatDoesNotFitIsRefusedAndChangesNothing) {
     EXPECT_TRUE(q.take_used());
 }
 
+TEST_F(VirtioTransport, MessagesThatALoadedStateOwesAreSentWhenTheDeviceResumes) {
+    ASSERT_TRUE(driver.negotiate(VIRTIO_F_VERSION_1));
+    driver.use_msix(3);
+    device.pause();
+    pb::Device m;
+    ASSERT_TRUE(state::parse_record(*device.save(), m));
+    m.mutable_function()->mutable_msix(2)->set_pending(true);
+    fakes::VirtioMachine elsewhere;
+    VirtioPci copy({elsewhere.wiring().pci, elsewhere.executor}, *Blk::create(disk, {.id = "disk0", .queues = 2}));
+    ASSERT_TRUE(copy.load(state::make_record(copy, m)));
+    EXPECT_TRUE(elsewhere.msi.sent.empty());
+    copy.resume();
+    ASSERT_EQ(elsewhere.msi.sent.size(), 1u);
+    EXPECT_EQ(elsewhere.msi.sent[0].data, 2u);
+}
+
 TEST(VirtioTransportThreads, ItRunsOnAnExecutorOfItsOwn) {
     fakes::VirtioMachine machine;
     fakes::MemoryDisk disk(1_MiB);
