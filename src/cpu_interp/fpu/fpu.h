@@ -54,7 +54,9 @@ struct alignas(64) Fpu {
     St st[8];              ///< relative to TOP
     Xmm xmm[16] = {};
     // beyond FXSAVE
-    Xmm ymm_high[16] = {};  ///< bits 255:128
+    Xmm ymm_high[16] = {};  ///< bits 255:128, 256 bytes behind the register's lower half
+    Xmm temporary[16] = {};       ///< of the running VEX instruction: memory operands, results that may not stand
+    Xmm temporary_high[16] = {};
     uint16_t fcs = 0, fds = 0;
     MxcsrPlace place = MxcsrPlace::Memory;
     bool x87_in_host = false;
