@@ -9,8 +9,19 @@ namespace vex {
 
 namespace {
 
+bool fits_w(W w, const Insn& i) {
+    switch (w) {
+    case W::Any: return true;
+    case W::W0: return !i.rex_w;
+    case W::W1: return i.rex_w;
+    case W::Bits32: return i.opsize == 4;
+    case W::Bits64: return i.opsize == 8;
+    }
+    return false;
+}
+
 bool fits(const Rule& r, const Insn& i) {
-    if (r.w != W::Any && i.rex_w != (r.w == W::W1)) return false;
+    if (!fits_w(r.w, i)) return false;
     if (r.l != L::Any && i.vex_l != (r.l == L::L1)) return false;
     if (r.v == V::None && i.vvvv != 0) return false;
     if (r.rm != Rm::Both && i.mem != (r.rm == Rm::Memory)) return false;
@@ -21,6 +32,7 @@ const Table& table() {
     static const Table* const made = [] {
         auto* t = new Table;  // lives as long as the process
         add_state(*t);
+        add_bmi(*t);
         t->sort();
         return t;
     }();

@@ -8,8 +8,9 @@
 
 namespace yado::cpu_interp::vex {
 
-/// VEX.W and VEX.L of a form; Any: ignored (WIG, LIG).
-enum class W : uint8_t { Any, W0, W1 };
+/// VEX.W and VEX.L of a form; Any: ignored (WIG, LIG). Bits32 and Bits64: W is the size of a general-purpose register, and
+/// ignored outside 64-bit mode.
+enum class W : uint8_t { Any, W0, W1, Bits32, Bits64 };
 enum class L : uint8_t { Any, L0, L1 };
 /// None: VEX.vvvv must be 1111b.
 enum class V : uint8_t { None, Used };
@@ -50,5 +51,6 @@ class Table {
 };
 
 void add_state(Table& t);
+void add_bmi(Table& t);  // integer/bmi.cpp
 
 }  // namespace yado::cpu_interp::vex
