@@ -89,13 +89,13 @@ bool starts_vex(Reader& r, uint8_t first, bool mode64) {
 
 bool legacy_before_vex(const Prefixes& p) { return p.rex || p.op66 || p.repeat || p.lock; }
 
-/// W, vvvv, L and pp: the last byte of both forms. Outside 64-bit mode there are eight registers.
-void read_vex_tail(uint8_t byte, bool mode64, Insn& i) {
+/// W, vvvv, L and pp: the last byte of both forms.
+void read_vex_tail(uint8_t byte, Insn& i) {
     static constexpr Mandatory kPp[4] = {Mandatory::None, Mandatory::P66, Mandatory::PF3, Mandatory::PF2};
     i.vex = true;
     i.rex = false;
     i.rex_w = byte & 0x80;
-    i.vvvv = (~byte >> 3) & (mode64 ? 15 : 7);
+    i.vvvv = (~byte >> 3) & 15;
     i.vex_l = byte & 4;
     i.mandatory = kPp[byte & 3];
 }
@@ -105,7 +105,7 @@ const OpcodeInfo* read_vex(Reader& r, uint8_t first, bool mode64, Prefixes& p, I
     const uint8_t byte = r.u8();
     const bool three = first == 0xc4;
     const uint8_t tail = three ? r.u8() : byte & 0x7f;
-    read_vex_tail(tail, mode64, i);
+    read_vex_tail(tail, i);
     const uint8_t extensions = (~byte >> 5) & (three ? 7 : 4);
     p.rex = mode64 ? extensions | (tail >> 4 & 8) : 0;
     i.opcode = r.u8();

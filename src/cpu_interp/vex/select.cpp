@@ -31,8 +31,7 @@ bool fits(const Rule& r, const Insn& i) {
 const Table& table() {
     static const Table* const made = [] {
         auto* t = new Table;  // lives as long as the process
-        add_state(*t);
-        add_bmi(*t);
+        for (const auto add : {add_state, add_move, add_integer, add_fp, add_imm, add_masked, add_strings, add_bmi}) add(*t);
         t->sort();
         return t;
     }();

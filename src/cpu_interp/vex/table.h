@@ -51,6 +51,12 @@ class Table {
 };
 
 void add_state(Table& t);
-void add_bmi(Table& t);  // integer/bmi.cpp
+void add_move(Table& t);
+void add_integer(Table& t);
+void add_fp(Table& t);
+void add_imm(Table& t);
+void add_masked(Table& t);
+void add_strings(Table& t);  // fpu/sse_imm.cpp
+void add_bmi(Table& t);      // integer/bmi.cpp
 
 }  // namespace yado::cpu_interp::vex

