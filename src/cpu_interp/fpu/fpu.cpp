@@ -13,7 +13,6 @@
 namespace yado::cpu_interp {
 
 static_assert(offsetof(Fpu, mxcsr) == 24 && offsetof(Fpu, st) == 32 && offsetof(Fpu, xmm) == 160 && offsetof(Fpu, ymm_high) == 416);
-static_assert(offsetof(Fpu, temporary_high) - offsetof(Fpu, temporary) == offsetof(Fpu, ymm_high) - offsetof(Fpu, xmm));
 
 namespace {
 

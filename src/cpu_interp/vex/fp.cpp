@@ -69,8 +69,8 @@ void from_gpr(Core& c, const Insn* i) {
     const uint64_t value = gpr_operand<W>(c, i);
     Fpu& f = *c.fpu;
     begin_fp(f);
-    Xmm* const d = &f.temporary[kResult];
-    yado_vex_from_gpr(d, &f.xmm[i->vvvv], value, BySize::stub(i));
+    Xmm* const d = ymm(f, kResult);
+    yado_vex_from_gpr(d, ymm(f, i->vvvv), value, BySize::stub(i));
     end_fp(c, i);
     set_xmm(f, i->reg, *d);
     return next(c, i);
@@ -95,7 +95,7 @@ void compare(Core& c, const Insn* i) {
     const Xmm* const rm = source<W>(c, i);
     Fpu& f = *c.fpu;
     begin_fp(f);
-    const uint16_t flags = yado_vex_flags128(&f.xmm[i->reg], rm, ByOpcode::stub(i));
+    const uint16_t flags = yado_vex_flags128(ymm(f, i->reg), rm, ByOpcode::stub(i));
     end_fp(c, i);
     c.aflags = flags;
     return next(c, i);
@@ -145,8 +145,8 @@ void to_half(Core& c, const Insn* i) {
     Fpu& f = *c.fpu;
     if (i->mem) c.probe_write(i, c.address(i, sizeof(T), Acc::Write), sizeof(T));
     begin_fp(f);
-    Xmm* const d = &f.temporary[kResult];
-    run<L>(d, d, &f.xmm[0], &f.xmm[i->reg], Stub::stub(i));
+    Xmm* const d = ymm(f, kResult);
+    run<L>(d, d, ymm(f, 0), ymm(f, i->reg), Stub::stub(i));
     end_fp(c, i, *d, Elem::Ph);
     if (!i->mem) set_xmm(f, i->rm, *d);
     else if constexpr (L) c.store<Xmm>(i, c.address(i, 16, Acc::Write), *d);

@@ -119,14 +119,15 @@ template <const uint8_t* Stubs, bool L, Feature F>
 void blend_by_register(Core& c, const Insn* i) {
     avx_check<F>(c, i);
     const Xmm* const rm = source<kWidth<L>>(c, i);
-    Xmm* const r = c.fpu->xmm;
-    const Xmm* const selector = &r[imm8(i) >> 4 & (c.code_mode == CodeMode::Bits64 ? 15 : 7)];
+    Fpu& f = *c.fpu;
+    Xmm* const d = ymm(f, i->reg);
+    const Xmm* const selector = ymm(f, imm8(i) >> 4 & (c.code_mode == CodeMode::Bits64 ? 15 : 7));
     const auto stub = reinterpret_cast<uintptr_t>(Stubs);
     if constexpr (L) {
-        yado_vex_run256_is4(&r[i->reg], selector, &r[i->vvvv], rm, stub + kStubBytes);
+        yado_vex_run256_is4(d, selector, ymm(f, i->vvvv), rm, stub + kStubBytes);
     } else {
-        yado_vex_run128_is4(&r[i->reg], selector, &r[i->vvvv], rm, stub);
-        upper(&r[i->reg]) = Xmm{};
+        yado_vex_run128_is4(d, selector, ymm(f, i->vvvv), rm, stub);
+        upper(d) = Xmm{};
     }
     return next(c, i);
 }

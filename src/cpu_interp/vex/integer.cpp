@@ -121,16 +121,16 @@ template <uint8_t RegisterForm, bool L>
 void shift_imm(Core& c, const Insn* i) {
     avx_check<kInteger<L>>(c, i);
     Fpu& f = *c.fpu;
-    f.temporary[kCount] = Xmm{imm8(i), 0};
+    *ymm(f, kCount) = Xmm{imm8(i), 0};
     constexpr unsigned kStub = stub_index(Map::Of, false, L, P66, RegisterForm);
-    run<L>(&f.xmm[i->vvvv], &f.xmm[0], &f.xmm[i->rm], &f.temporary[kCount], stub_at(kStub));
+    run<L>(ymm(f, i->vvvv), ymm(f, 0), ymm(f, i->rm), ymm(f, kCount), stub_at(kStub));
     return next(c, i);
 }
 template <class Stub, bool L>
 void shift_bytes(Core& c, const Insn* i) {
     avx_check<kInteger<L>>(c, i);
-    Xmm* const r = c.fpu->xmm;
-    run<L>(&r[i->vvvv], &r[0], &r[0], &r[i->rm], Stub::stub(i));
+    Fpu& f = *c.fpu;
+    run<L>(ymm(f, i->vvvv), ymm(f, 0), ymm(f, 0), ymm(f, i->rm), Stub::stub(i));
     return next(c, i);
 }
 

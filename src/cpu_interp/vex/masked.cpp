@@ -48,8 +48,8 @@ template <typename T, bool L, Feature F>
 void masked_load(Core& c, const Insn* i) {
     avx_check<F>(c, i);
     Fpu& f = *c.fpu;
-    const Xmm* const mask = &f.xmm[i->vvvv];
-    Xmm* const result = &f.temporary[kResult];
+    const Xmm* const mask = ymm(f, i->vvvv);
+    Xmm* const result = ymm(f, kResult);
     *result = upper(result) = Xmm{};
     for (unsigned n = 0; n < kWidth<L> / sizeof(T); ++n)
         if (sign<T>(mask, n)) put<T>(result, n, c.load<T>(i, element_address<T>(c, i, n, Acc::Read)));
@@ -62,12 +62,13 @@ void masked_load(Core& c, const Insn* i) {
 template <typename T, bool L, Feature F>
 void masked_store(Core& c, const Insn* i) {
     avx_check<F>(c, i);
-    const Xmm* const r = c.fpu->xmm;
+    const Xmm* const mask = ymm(*c.fpu, i->vvvv);
+    const Xmm* const data = ymm(*c.fpu, i->reg);
     constexpr unsigned kCount = kWidth<L> / sizeof(T);
     for (unsigned n = 0; n < kCount; ++n)
-        if (sign<T>(&r[i->vvvv], n)) c.probe_write(i, element_address<T>(c, i, n, Acc::Write), sizeof(T));
+        if (sign<T>(mask, n)) c.probe_write(i, element_address<T>(c, i, n, Acc::Write), sizeof(T));
     for (unsigned n = 0; n < kCount; ++n)
-        if (sign<T>(&r[i->vvvv], n)) c.store<T>(i, element_address<T>(c, i, n, Acc::Write), get<T>(&r[i->reg], n));
+        if (sign<T>(mask, n)) c.store<T>(i, element_address<T>(c, i, n, Acc::Write), get<T>(data, n));
     return next(c, i);
 }
 
@@ -89,7 +90,7 @@ void maskmovdqu(Core& c, const Insn* i) {
 
 template <typename Index>
 uint64_t gather_address(Core& c, const Insn* i, unsigned n, unsigned size) {
-    const int64_t index = get<Index>(&c.fpu->xmm[i->index], n);
+    const int64_t index = get<Index>(ymm(*c.fpu, i->index), n);
     const uint64_t ea = c.gpr[i->base] + (static_cast<uint64_t>(index) << i->scale) + static_cast<int64_t>(i->disp);
     return linear_of(c, i, i->addrsize == 8 ? ea : static_cast<uint32_t>(ea), size, Acc::Read);
 }
@@ -106,8 +107,8 @@ template <typename Index, typename T, bool L>
 void gather(Core& c, const Insn* i) {
     avx_check<Feature::AVX2>(c, i);
     constexpr unsigned kCount = kWidth<L> / std::max(sizeof(Index), sizeof(T));
-    Xmm* const mask = &c.fpu->xmm[i->vvvv];
-    Xmm* const d = &c.fpu->xmm[i->reg];
+    Xmm* const mask = ymm(*c.fpu, i->vvvv);
+    Xmm* const d = ymm(*c.fpu, i->reg);
     for (unsigned n = 0; n < kCount; ++n) {
         if (sign<T>(mask, n)) put<T>(d, n, c.load<T>(i, gather_address<Index>(c, i, n, sizeof(T))));
         put<T>(mask, n, 0);

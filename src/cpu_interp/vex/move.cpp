@@ -18,7 +18,7 @@ template <bool L, Aligned A, Feature F = Feature::AVX>
 void load(Core& c, const Insn* i) {
     avx_check<F>(c, i);
     Fpu& f = *c.fpu;
-    Xmm* const to = &f.temporary[kMemory];
+    Xmm* const to = ymm(f, kMemory);
     load_vector<L>(c, i, checked_address(c, i, kWidth<L>, Acc::Read, A), to);
     f.xmm[i->reg] = *to;
     f.ymm_high[i->reg] = L ? upper(to) : Xmm{};
@@ -39,7 +39,7 @@ void move_reverse(Core& c, const Insn* i) {
 template <bool L, Aligned A>
 void store(Core& c, const Insn* i) {
     avx_check(c, i);
-    store_vector<L>(c, i, checked_address(c, i, kWidth<L>, Acc::Write, A), &c.fpu->xmm[i->reg]);
+    store_vector<L>(c, i, checked_address(c, i, kWidth<L>, Acc::Write, A), ymm(*c.fpu, i->reg));
     return next(c, i);
 }
 
@@ -244,7 +244,7 @@ void insert(Core& c, const Insn* i) {
 template <bool L, Feature F>
 void move_mask(Core& c, const Insn* i) {
     avx_check<F>(c, i);
-    const Xmm* const rm = &c.fpu->xmm[i->rm];
+    const Xmm* const rm = ymm(*c.fpu, i->rm);
     const uintptr_t stub = ByOpcode::stub(i);
     c.gpr[i->reg] = static_cast<uint32_t>(L ? yado_vex_to_gpr256(rm, stub) : yado_vex_to_gpr128(rm, stub));
     return next(c, i);
@@ -254,7 +254,7 @@ template <bool L>
 void test(Core& c, const Insn* i) {
     avx_check(c, i);
     const Xmm* const rm = source<kWidth<L>>(c, i);
-    const Xmm* const reg = &c.fpu->xmm[i->reg];
+    const Xmm* const reg = ymm(*c.fpu, i->reg);
     const uintptr_t stub = ByOpcode::stub(i);
     c.aflags = L ? yado_vex_flags256(reg, rm, stub) : yado_vex_flags128(reg, rm, stub);
     return next(c, i);

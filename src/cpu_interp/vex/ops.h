@@ -1,7 +1,7 @@
 // What the handlers of vex/ are made of: checks, operands, and the wrappers that turn a stub (stubs.h) into a handler.
 //
-// A YMM register is Fpu::xmm[n] and Fpu::ymm_high[n], a temporary Fpu::temporary[n] and Fpu::temporary_high[n]: both pairs
-// lie equally far apart, so that a pointer to the lower half names the whole.
+// A pointer to the lower half of a YMM register or temporary names the whole: the upper half lies 256 bytes behind it
+// (Fpu::vectors).
 #pragma once
 
 #include "cpu_interp/fpu/ops.h"
@@ -33,10 +33,11 @@ inline constexpr Feature kInteger = L ? Feature::AVX2 : Feature::AVX;
 
 // --- operands -------------------------------------------------------------------------------------------------------------
 
+inline Xmm* ymm(Fpu& f, unsigned n) { return &f.vectors[n]; }
 inline Xmm& upper(Xmm* low) { return low[16]; }
 inline const Xmm& upper(const Xmm* low) { return low[16]; }
 /// Temporaries by use.
-inline constexpr unsigned kMemory = 0, kResult = 1, kCount = 2, kSplit = 4;
+inline constexpr unsigned kMemory = 32, kResult = 33, kCount = 34, kSplit = 36;
 
 /// Writes a 128-bit result and clears what lies above.
 inline void set_xmm(Fpu& f, unsigned n, Xmm v) {
@@ -63,7 +64,7 @@ template <bool L>
 void store_vector(Core& c, const Insn* i, uint64_t linear, const Xmm* from) {
     if constexpr (!L) return c.store<Xmm>(i, linear, *from);
     if ((linear & 4095) > 4096 - 32) [[unlikely]] {
-        Xmm* const both = &c.fpu->temporary[kSplit];
+        Xmm* const both = ymm(*c.fpu, kSplit);
         both[0] = *from;
         both[1] = upper(from);
         return c.store_slow(i, linear, both, 32);
@@ -77,8 +78,8 @@ void store_vector(Core& c, const Insn* i, uint64_t linear, const Xmm* from) {
 template <unsigned W>
 const Xmm* source(Core& c, const Insn* i) {
     Fpu& f = *c.fpu;
-    if (!i->mem) return &f.xmm[i->rm];
-    Xmm* const to = &f.temporary[kMemory];
+    if (!i->mem) return ymm(f, i->rm);
+    Xmm* const to = ymm(f, kMemory);
     const uint64_t linear = c.address(i, W, Acc::Read);
     if constexpr (W == 32) load_vector<L1>(c, i, linear, to);
     else *to = widen<W>(c.load<typename UintOf<W>::type>(i, linear));
@@ -119,8 +120,8 @@ template <class Stub, bool L, unsigned W, Feature F>
 void vector(Core& c, const Insn* i) {
     avx_check<F>(c, i);
     const Xmm* const rm = source<W>(c, i);
-    Xmm* const r = c.fpu->xmm;
-    run<L>(&r[i->reg], &r[i->reg], &r[i->vvvv], rm, Stub::stub(i));
+    Fpu& f = *c.fpu;
+    run<L>(ymm(f, i->reg), ymm(f, i->reg), ymm(f, i->vvvv), rm, Stub::stub(i));
     return next(c, i);
 }
 
@@ -128,7 +129,7 @@ void vector(Core& c, const Insn* i) {
 template <bool L>
 [[gnu::noinline, gnu::cold]] void finish_precise(Core& c, const Insn* i, unsigned destination, Elem elem) {
     Fpu& f = *c.fpu;
-    const Xmm* const result = &f.temporary[kResult];
+    const Xmm* const result = ymm(f, kResult);
     end_fp_precise(c, i, *result, upper(result), elem);
     f.xmm[destination] = *result;
     f.ymm_high[destination] = upper(result);
@@ -141,9 +142,8 @@ void fp(Core& c, const Insn* i) {
     const Xmm* const rm = source<W>(c, i);
     Fpu& f = *c.fpu;
     begin_fp(f);
-    Xmm* const r = f.xmm;
     const bool precise = f.place == MxcsrPlace::Precise;
-    run<L>(precise ? &f.temporary[kResult] : &r[i->reg], &r[i->reg], &r[i->vvvv], rm, Stub::stub(i));
+    run<L>(ymm(f, precise ? kResult : i->reg), ymm(f, i->reg), ymm(f, i->vvvv), rm, Stub::stub(i));
     if (precise) [[unlikely]] finish_precise<L>(c, i, i->reg, E);
     return next(c, i);
 }
