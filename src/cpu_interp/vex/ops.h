@@ -17,7 +17,7 @@ namespace yado::cpu_interp::vex {
 /// SDM vol. 2, 2.4, exception classes of VEX instructions: #UD in real and virtual-8086 mode, without OSXSAVE, without
 /// XCR0[2:1] = 11b; #NM for TS. A model that lacks AVX cannot set XCR0.AVX.
 template <Feature F = Feature::AVX>
-void avx_check(Core& c, const Insn* i) {
+[[gnu::always_inline]] inline void avx_check(Core& c, const Insn* i) {
     need_feature<F>(c, i);
     constexpr uint64_t kState = cpu::kXcr0Sse | cpu::kXcr0Avx;
     const uint64_t cr0 = (c.cr0 ^ cpu::cr0::PE) & (cpu::cr0::PE | cpu::cr0::TS);
