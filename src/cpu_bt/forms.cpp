@@ -248,6 +248,7 @@ Form two_byte_form(const Insn& i, const cpu::CpuModel& model) {
 }  // namespace
 
 Form form_of(const Insn& i, const cpu::CpuModel& model) {
+    if (i.vex) return kInterpreted;
     if (const Form f = vector_form(i, model); f.translate) return f;
     if (i.map == Map::One) return one_byte_form(i);
     if (i.map == Map::Of) return two_byte_form(i, model);

@@ -12,10 +12,10 @@ class Core;
 struct Insn;
 using Handler = void (*)(Core& c, const Insn* i);
 
-/// Opcode maps (SDM vol. 2, appendix A). Vex maps come with the translator.
+/// Opcode maps (SDM vol. 2, appendix A). Of VEX instructions: VEX.mmmmm.
 enum class Map : uint8_t { One, Of, Of38, Of3A };
 
-/// The mandatory prefix that chose the instruction (SSE), or the last of 66/F3/F2 seen: F3 and F2 win over 66.
+/// The mandatory prefix that chose the instruction (SSE), or the last of 66/F3/F2 seen: F3 and F2 win over 66. VEX: VEX.pp.
 enum class Mandatory : uint8_t { None, P66, PF3, PF2 };
 
 inline constexpr uint8_t kNoReg = 16;   ///< c.gpr[16] is always 0
@@ -31,7 +31,7 @@ struct Insn {
         uint64_t imm64;    ///< MOV r64, imm64 and moffs64 only
     };
     uint8_t base;          ///< GPR of the address, kNoReg or kRipReg (a SIB base of 101 with mod 00 is kNoReg whatever REX.B)
-    uint8_t index;         ///< GPR or kNoReg
+    uint8_t index;         ///< GPR or kNoReg; of a gather the vector register (address is then not to be used)
     uint8_t scale;         ///< 0 to 3
     uint8_t seg;           ///< effective segment (cpu::SegReg)
     uint8_t reg;           ///< ModRM.reg with REX.R (or the opcode's low 3 bits with REX.B where there is no ModRM)
@@ -49,14 +49,18 @@ struct Insn {
     /// then relative to the block's start (gpr[17]); without flat it is the encoded one. Use Core::address and effective.
     bool flat : 1;
     bool rex : 1;          ///< any REX prefix (byte registers are SPL..DIL, not AH..BH)
-    bool rex_w : 1;
+    bool rex_w : 1;        ///< REX.W or VEX.W
     bool lock : 1;
     bool rep : 1;          ///< F3
     bool repne : 1;        ///< F2
     bool op66 : 1;         ///< 66 present
-    uint8_t mode;          ///< CodeMode below
+    uint8_t mode : 2;      ///< CodeMode below
+    /// A VEX prefix: map, mandatory, rex_w and the extended registers are its fields; rex, lock, rep, repne, op66 are clear.
+    bool vex : 1;
+    bool vex_l : 1;        ///< VEX.L
+    uint8_t vvvv : 4;      ///< the register that VEX.vvvv names (0 where it names none)
 };
-static_assert(sizeof(Insn) == 40 || sizeof(Insn) == 32);
+static_assert(sizeof(Insn) == 32);
 
 /// The part of the CPU's mode that decoding depends on.
 enum class CodeMode : uint8_t { Bits16, Bits32, Bits64 };
@@ -69,6 +73,8 @@ struct Selected {
 /// Chosen once per decoded instruction, in this order; the first that answers wins; nobody: #UD.
 /// system/: privileged and sensitive instructions, far transfers, I/O, MSRs, CPUID, RDTSC, HLT, INT, IRET, SYSCALL ...
 Selected select_system(const Insn& i);
+/// vex/: what has a VEX prefix, and nothing else; asked alone.
+Selected select_vex(const Insn& i);
 /// fpu/: x87 (D8 to DF, 9B), MMX, SSE to SSE4.2, FXSAVE, XSAVE, EMMS, LDMXCSR, MASKMOVQ, non-temporal moves, CRC32 is integer's.
 Selected select_fpu(const Insn& i);
 /// integer/: everything else.

@@ -11,6 +11,7 @@
 #include "cpu_interp/block_cache.h"
 #include "cpu_interp/convert.h"
 #include "cpu_interp/fpu/fpu.h"
+#include "cpu_interp/integer/select.h"
 #include "cpu_interp/run.h"
 #include "cpu_interp/shared.h"
 #include "cpu_interp/tier.h"
@@ -229,7 +230,7 @@ Result<std::unique_ptr<cpu::Vcpu>> make_vcpu(const cpu::VcpuWiring& wiring, std:
 
 cpu::FeatureSet supported_features() {
     using enum cpu::Feature;
-    cpu::FeatureSet set = fpu_supported_features();
+    cpu::FeatureSet set = fpu_supported_features() | integer_host_features();
     for (const cpu::Feature f : {CX16, MOVBE, POPCNT, RDRAND, FSGSBASE, SMEP, ERMS, INVPCID, RDSEED, SMAP, UMIP, FSRM, PCID,
                                  X2APIC, TSC_DEADLINE, PDPE1GB, RDTSCP, LAHF_LM, PREFETCHW, NX, SYSCALL, CLFLUSHOPT, RDPID})
         set |= uint64_t{1} << static_cast<unsigned>(f);

@@ -28,6 +28,15 @@ class SmallGuest(unittest.TestCase):
             self.assertRegex(guest.results("boot")[0], r"init runs, 2 cpus")
             self.assertEqual(guest.results("smp"), ["1 distinct of 2"])
 
+    @unittest.skipUnless("avx2" in pathlib.Path("/proc/cpuinfo").read_text(), "the host is below x86-64-v3")
+    def test_a_level_3_processor_keeps_vector_registers_apart(self):
+        with small_guest("boot,vector", "--net", "none", "--cpus", "2", "--cpu", "x86-64-v3") as guest:
+            self.finish(guest)
+            letters = str.maketrans("0123456789", "abcdefghij")
+            lines = sorted(str(n) for n in range(1, 6001))
+            expected = hashlib.sha256("".join(f"{line.translate(letters)}\n" for line in lines).encode()).hexdigest()
+            self.assertEqual(guest.results("vector"), ["shows abm avx2 bmi1 bmi2 f16c fma movbe ", f"1 distinct of 4, {expected}"])
+
     def test_eight_processors_come_up(self):
         with small_guest("boot", "--net", "none", "--cpus", "8") as guest:
             self.finish(guest)

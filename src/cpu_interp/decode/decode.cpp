@@ -1,5 +1,5 @@
-// The path through this file: decode() = prefixes -> opcode -> operand size -> ModRM, SIB, displacement -> immediate ->
-// LOCK check. A Reader remembers why it ran dry, so the steps read straight on and the end looks once.
+// The path through this file: decode() = prefixes -> VEX or opcode -> operand size -> ModRM, SIB, displacement -> immediate
+// -> LOCK check. A Reader remembers why it ran dry, so the steps read straight on and the end looks once.
 #include "cpu_interp/decode/decode.h"
 
 #include <algorithm>
@@ -21,6 +21,13 @@ class Reader {
             return 0;
         }
         return bytes_[pos_++];
+    }
+    /// The next byte without taking it.
+    uint8_t peek() {
+        const size_t at = pos_;
+        const uint8_t byte = u8();
+        pos_ = at;
+        return byte;
     }
     uint64_t little_endian(unsigned size) {
         uint64_t v = 0;
@@ -73,6 +80,46 @@ bool take_prefix(uint8_t byte, bool mode64, Prefixes& p) {
     return true;
 }
 
+// --- VEX (SDM vol. 2, 2.3.5) --------------------------------------------------------------------------------------------
+
+/// Outside 64-bit mode C4 and C5 are LES and LDS, whose memory operand no VEX prefix looks like.
+bool starts_vex(Reader& r, uint8_t first, bool mode64) {
+    return (first == 0xc4 || first == 0xc5) && (mode64 || r.peek() >= 0xc0);
+}
+
+bool legacy_before_vex(const Prefixes& p) { return p.rex || p.op66 || p.repeat || p.lock; }
+
+/// W, vvvv, L and pp: the last byte of both forms.
+void read_vex_tail(uint8_t byte, Insn& i) {
+    static constexpr Mandatory kPp[4] = {Mandatory::None, Mandatory::P66, Mandatory::PF3, Mandatory::PF2};
+    i.vex = true;
+    i.rex = false;
+    i.rex_w = byte & 0x80;
+    i.vvvv = (~byte >> 3) & 15;
+    i.vex_l = byte & 4;
+    i.mandatory = kPp[byte & 3];
+}
+
+/// Reads prefix and opcode; the registers' extensions and W go to p.rex. nullptr: no such opcode map.
+const OpcodeInfo* read_vex(Reader& r, uint8_t first, bool mode64, Prefixes& p, Insn& i) {
+    const uint8_t byte = r.u8();
+    const bool three = first == 0xc4;
+    const uint8_t tail = three ? r.u8() : byte & 0x7f;
+    read_vex_tail(tail, i);
+    const uint8_t extensions = (~byte >> 5) & (three ? 7 : 4);
+    p.rex = mode64 ? extensions | (tail >> 4 & 8) : 0;
+    i.opcode = r.u8();
+    const unsigned map = three ? byte & 0x1f : 1;
+    i.map = static_cast<Map>(map & 3);
+    if (map == 0 || map > 3) return nullptr;
+    return i.map == Map::Of ? &kVex0f[i.opcode] : i.map == Map::Of38 ? &k0f38 : &k0f3a;
+}
+
+/// VGATHER and VPGATHER: the index is a vector register.
+bool has_vsib(const Insn& i) { return i.vex && i.map == Map::Of38 && (i.opcode & 0xfc) == 0x90; }
+
+// --- operands --------------------------------------------------------------------------------------------------------------
+
 uint8_t operand_size(const OpcodeInfo& info, const Prefixes& p, CodeMode mode) {
     if (mode == CodeMode::Bits64) {
         if (info.force_64 || p.rex & 8) return 8;
@@ -108,7 +155,7 @@ void read_address32(Reader& r, Insn& i, unsigned mod, unsigned rm, uint8_t rex, 
         const uint8_t sib = r.u8();
         const uint8_t index = (sib >> 3 & 7) | (rex & 2 ? 8 : 0);
         i.scale = sib >> 6;
-        i.index = index == 4 ? kNoReg : index;
+        i.index = index == 4 && !has_vsib(i) ? kNoReg : index;
         i.base = (sib & 7) | (rex & 1 ? 8 : 0);
         no_base = (sib & 7) == 5 && mod == 0;
         if (no_base) i.base = kNoReg;
@@ -243,21 +290,24 @@ DecodeStatus decode(const uint8_t* bytes, size_t n, CodeMode mode, Insn* out) {
     uint8_t byte = r.u8();
     while (r.status() == DecodeStatus::Ok && take_prefix(byte, mode64, p)) byte = r.u8();
     apply_prefixes(p, mode, i);
-    const OpcodeInfo& info = read_opcode(r, byte, i);
+    const bool vex = starts_vex(r, byte, mode64);
+    const bool refused = vex && legacy_before_vex(p);
+    const OpcodeInfo* const known = vex ? read_vex(r, byte, mode64, p, i) : &read_opcode(r, byte, i);
     if (r.status() != DecodeStatus::Ok) return r.status();
     i.length = static_cast<uint8_t>(r.pos());
-    if (info.undefined || (info.no_64 && mode64)) return DecodeStatus::Undefined;
+    if (!known || known->undefined || (known->no_64 && mode64)) return DecodeStatus::Undefined;
+    const OpcodeInfo& info = *known;
 
     i.reg = i.rm = (i.opcode & 7) | (p.rex & 1 ? 8 : 0);
     if (info.modrm) read_modrm(r, i, info, p.rex, mode64);
-    i.opsize = operand_size(adjusted(info, i), p, mode);
+    i.opsize = vex ? (p.rex & 8 ? 8 : 4) : operand_size(adjusted(info, i), p, mode);
     read_immediate(r, i, immediate_kind(info, i));
     if (r.status() != DecodeStatus::Ok) return r.status();
 
     i.length = static_cast<uint8_t>(r.pos());
     i.seg = segment_of(p, i);
     i.flat = mode64 && i.addrsize == 8 && i.seg < cpu::FS && i.base != kRipReg;
-    return i.lock && !may_lock(i) ? DecodeStatus::Undefined : DecodeStatus::Ok;
+    return refused || (i.lock && !may_lock(i)) ? DecodeStatus::Undefined : DecodeStatus::Ok;
 }
 
 }  // namespace yado::cpu_interp

@@ -22,7 +22,7 @@ enum class DecodeStatus : uint8_t {
 /// a block can settle). out->length is right for Ok and, as far as decoding came, for Undefined. Any thread.
 DecodeStatus decode(const uint8_t* bytes, size_t n, CodeMode mode, Insn* out);
 
-/// Asks the instruction's modules in their order; run == nullptr: undefined.
-Selected select(const Insn& i);
+/// Asks the instruction's modules in their order; run == nullptr: undefined. Settles VEX.vvvv, see there.
+Selected select(Insn& i);
 
 }  // namespace yado::cpu_interp

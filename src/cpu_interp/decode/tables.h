@@ -118,8 +118,20 @@ constexpr OpcodeTable make_0f_table() {
     return t;
 }
 
+/// VEX.0F: VZEROUPPER alone has no ModRM byte.
+constexpr OpcodeTable make_vex_0f_table() {
+    OpcodeTable t{};
+    each(t, 0x00, 0xff, has_modrm);
+    t[0x77].modrm = false;
+    each(t, 0x70, 0x73, with(Imm::Ib));
+    t[0xc2].imm = Imm::Ib;
+    each(t, 0xc4, 0xc6, with(Imm::Ib));
+    return t;
+}
+
 inline constexpr OpcodeTable kOneByte = make_one_byte_table();
 inline constexpr OpcodeTable k0f = make_0f_table();
+inline constexpr OpcodeTable kVex0f = make_vex_0f_table();
 inline constexpr OpcodeInfo k0f38{.modrm = true};
 inline constexpr OpcodeInfo k0f3a{.imm = Imm::Ib, .modrm = true};
 

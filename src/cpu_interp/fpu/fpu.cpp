@@ -2,8 +2,9 @@
 
 #include <cpuid.h>
 
-#include <cstddef>
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstring>
 
 #include "base/check.h"
@@ -24,6 +25,7 @@ uint32_t read_host_mxcsr() {
 }
 void write_host_mxcsr(uint32_t v) { asm volatile("ldmxcsr %0" : : "m"(v) : "memory"); }
 
+bool denormal16(uint16_t v) { return !(v & 0x7c00) && (v & 0x03ff); }
 bool denormal32(uint32_t v) { return !(v & 0x7f80'0000) && (v & 0x007f'ffff); }
 bool denormal64(uint64_t v) { return !(v & 0x7ff0'0000'0000'0000) && (v & 0x000f'ffff'ffff'ffff); }
 
@@ -35,6 +37,7 @@ bool has_denormal(Xmm v, Elem elem) {
     case Elem::Ps: return denormal32(parts[0]) || denormal32(parts[1]) || denormal32(parts[2]) || denormal32(parts[3]);
     case Elem::Sd: return denormal64(low(v));
     case Elem::Pd: return denormal64(low(v)) || denormal64(high(v));
+    case Elem::Ph: return std::ranges::any_of(std::bit_cast<std::array<uint16_t, 8>>(v), denormal16);
     }
     return false;
 }
@@ -92,10 +95,20 @@ void fpu_import(Fpu& fpu, const cpu::XsaveArea& area) {
     if (present & cpu::kXcr0Avx) std::memcpy(fpu.ymm_high, area.bytes.data() + kYmm, sizeof fpu.ymm_high);
 }
 
+/// Whether the host's kernel keeps the YMM registers (SDM vol. 1, 14.3).
+bool host_keeps_ymm(unsigned ecx1) {
+    if (!(ecx1 & bit_OSXSAVE)) return false;
+    uint32_t low, high;
+    asm("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    constexpr uint64_t kState = cpu::kXcr0Sse | cpu::kXcr0Avx;
+    return (low & kState) == kState;
+}
+
 cpu::FeatureSet fpu_supported_features() {
     unsigned a = 0, b = 0, c1 = 0, d = 0, b7 = 0, c7 = 0;
     __get_cpuid(1, &a, &b, &c1, &d);
     __get_cpuid_count(7, 0, &a, &b7, &c7, &d);
+    const bool ymm = host_keeps_ymm(c1);
     cpu::FeatureSet set = uint64_t{1} << static_cast<unsigned>(Feature::XSAVE);  // done in software
     const auto add = [&](bool present, Feature f) { set |= uint64_t{present} << static_cast<unsigned>(f); };
     add(c1 & bit_SSE3, Feature::SSE3);
@@ -105,6 +118,13 @@ cpu::FeatureSet fpu_supported_features() {
     add(c1 & bit_PCLMUL, Feature::PCLMULQDQ);
     add(c1 & bit_AES, Feature::AESNI);
     add(b7 & bit_SHA, Feature::SHA);
+    add(c7 & bit_GFNI, Feature::GFNI);
+    add(ymm && c1 & bit_AVX, Feature::AVX);
+    add(ymm && c1 & bit_F16C, Feature::F16C);
+    add(ymm && c1 & bit_FMA, Feature::FMA);
+    add(ymm && b7 & bit_AVX2, Feature::AVX2);
+    add(ymm && c7 & bit_VAES, Feature::VAES);
+    add(ymm && c7 & bit_VPCLMULQDQ, Feature::VPCLMULQDQ);
     return set;
 }
 
@@ -147,12 +167,12 @@ bool fpu_host_mxcsr(Fpu& f) {
 /// SDM vol. 1, 11.5.2: an unmasked invalid, denormal or divide-by-zero stops the instruction before it can find the others;
 /// an unmasked underflow is any tiny result, exact ones too, which a masked host doesn't flag. Inside DPPS and DPPD only the
 /// final sum is looked at for those.
-void end_fp_precise(Core& c, const Insn* i, Xmm result, Elem elem) {
+void end_fp_precise(Core& c, const Insn* i, Xmm result, Xmm high, Elem elem) {
     Fpu& f = *c.fpu;
     uint32_t flags = read_host_mxcsr() & mxcsr::kFlags;
     write_host_mxcsr(f.host_mxcsr);
     f.place = MxcsrPlace::Memory;
-    if (!(f.mxcsr & mxcsr::UM) && has_denormal(result, elem)) flags |= x87::UE;
+    if (!(f.mxcsr & mxcsr::UM) && (has_denormal(result, elem) || has_denormal(high, elem))) flags |= x87::UE;
     const uint32_t unmasked = flags & ~(f.mxcsr >> 7);
     constexpr uint32_t kBefore = x87::IE | x87::DE | x87::ZE;
     if (unmasked & kBefore) flags &= kBefore;

@@ -52,9 +52,16 @@ struct alignas(64) Fpu {
     uint32_t mxcsr = mxcsr::kReset;   ///< flags are stale while place == Host
     uint32_t mxcsr_mask = mxcsr::kValid;
     St st[8];              ///< relative to TOP
-    Xmm xmm[16] = {};
-    // beyond FXSAVE
-    Xmm ymm_high[16] = {};  ///< bits 255:128
+    union {
+        Xmm vectors[64] = {};  ///< the four below in one: n and n + 16 are the halves of YMM n or of temporary n - 32
+        struct {
+            Xmm xmm[16];
+            // beyond FXSAVE
+            Xmm ymm_high[16];        ///< bits 255:128
+            Xmm temporary[16];       ///< of the running VEX instruction: memory operands, results that may not stand
+            Xmm temporary_high[16];
+        };
+    };
     uint16_t fcs = 0, fds = 0;
     MxcsrPlace place = MxcsrPlace::Memory;
     bool x87_in_host = false;

@@ -99,14 +99,27 @@ void store_operand(Core& c, const Insn* i, T v) {
 inline uint64_t low(const Xmm& v) { return static_cast<uint64_t>(v[0]); }
 inline uint64_t high(const Xmm& v) { return static_cast<uint64_t>(v[1]); }
 inline uint8_t imm8(const Insn* i) { return static_cast<uint8_t>(i->imm); }
+template <typename T>
+T element(const Xmm& v, unsigned n) {
+    T t;
+    std::memcpy(&t, reinterpret_cast<const char*>(&v) + sizeof(T) * n, sizeof(T));
+    return t;
+}
+template <typename T>
+void set_element(Xmm& v, unsigned n, uint64_t value) {
+    std::memcpy(reinterpret_cast<char*>(&v) + sizeof(T) * n, &value, sizeof(T));
+}
+/// MASKMOVDQU: bytes whose mask has its top bit set go to seg:rDI; what is between them may be probed but is not written.
+void masked_byte_store(Core& c, const Insn* i);
 
 // --- floating point ---------------------------------------------------------------------------------------------------
 
 /// Which elements of a result may be exact denormals, for the unmasked underflow exception.
-enum class Elem : uint8_t { None, Ps, Pd, Ss, Sd };
+enum class Elem : uint8_t { None, Ps, Pd, Ss, Sd, Ph };
 
 void begin_fp_slow(Fpu& f);
-void end_fp_precise(Core& c, const Insn* i, Xmm result, Elem elem);
+/// `high`: bits 255:128 of the result.
+void end_fp_precise(Core& c, const Insn* i, Xmm result, Xmm high, Elem elem);
 
 /// Puts the guest's rounding and flags into the host.
 inline void begin_fp(Fpu& f) {
@@ -114,7 +127,7 @@ inline void begin_fp(Fpu& f) {
 }
 /// Raises what the instruction caused and the guest has unmasked. Call before the destination is written.
 inline void end_fp(Core& c, const Insn* i, Xmm result = Xmm{0, 0}, Elem elem = Elem::None) {
-    if (c.fpu->place == MxcsrPlace::Precise) [[unlikely]] end_fp_precise(c, i, result, elem);
+    if (c.fpu->place == MxcsrPlace::Precise) [[unlikely]] end_fp_precise(c, i, result, Xmm{0, 0}, elem);
 }
 
 // --- instructions as types ---------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cpu_interp/fpu/ops.h"
+#include "cpu_interp/vex/ops.h"
 
 namespace yado::cpu_interp {
 
@@ -14,6 +15,9 @@ X(cmpss) X(cmpsd) X(pcmpestrm) X(pcmpistrm)
 // PALIGNR's longer encoding fills the eight bytes as the others do.
 YADO_IMM_STUBS(palignr, "palignr $yado_n,%xmm1,%xmm0");
 YADO_IMM_STUBS(sha1rnds4, "sha1rnds4 $yado_n,%xmm1,%xmm0");
+#define X(name, opcode) YADO_IMM_STUBS(name, ".byte 0x66,0x0f,0x3a," #opcode ",0xc1,yado_n");
+X(gf2p8affineqb, 0xce) X(gf2p8affineinvqb, 0xcf)
+#undef X
 
 // PCMPxSTRx: `index` and `mask` copies, called with the lengths in EAX and EDX. 32 bytes a copy:
 // uint64_t(a, b, length_a, length_b) returns ECX and, in bits 47:32, the flags in hflags layout.
@@ -31,9 +35,9 @@ using StringStub = uint64_t (*)(Xmm a, Xmm b, uint32_t length_a, uint32_t length
 // The mask forms return in XMM0 what the index forms return in ECX; the flags are the same.
 using MaskStub = Xmm (*)(Xmm a, Xmm b);
 
-/// REX.W makes the lengths 64 bits; what counts is the magnitude, saturated at 16 elements.
+/// REX.W and VEX.W make the lengths 64 bits; what counts is the magnitude, saturated at 16 elements.
 uint32_t length_of(const Insn* i, uint64_t reg) {
-    if (!i->rex_w) return static_cast<uint32_t>(reg);
+    if (i->opsize != 8) return static_cast<uint32_t>(reg);
     return static_cast<uint32_t>(std::clamp<int64_t>(static_cast<int64_t>(reg), -16, 16));
 }
 
@@ -55,9 +59,10 @@ Xmm run_explicit_mask(Xmm a, Xmm b, uint32_t la, uint32_t lb, uint8_t imm) {
 
 enum class StringForm : uint8_t { ExplicitMask, ExplicitIndex, ImplicitMask, ImplicitIndex };
 
-template <StringForm Form>
+template <StringForm Form, bool Vex = false>
 void string_compare(Core& c, const Insn* i) {
-    sse_check<Feature::SSE4_2>(c, i);
+    if constexpr (Vex) vex::avx_check(c, i);
+    else sse_check<Feature::SSE4_2>(c, i);
     const Xmm b = operand<16, Align::None>(c, i);
     constexpr bool kExplicit = Form == StringForm::ExplicitMask || Form == StringForm::ExplicitIndex;
     const uint64_t r = run_index(c, i, kExplicit ? yado_string_pcmpestri : yado_string_pcmpistri, b);
@@ -68,11 +73,21 @@ void string_compare(Core& c, const Insn* i) {
         c.fpu->xmm[0] = imm_pcmpistrm::run(a, b, imm8(i));
     else
         c.gpr[cpu::RCX] = static_cast<uint32_t>(r);
+    constexpr bool kMask = Form == StringForm::ExplicitMask || Form == StringForm::ImplicitMask;
+    if constexpr (Vex && kMask) c.fpu->ymm_high[0] = Xmm{};
     c.aflags = static_cast<uint16_t>(r >> 32);
     return next(c, i);
 }
 
 }  // namespace
+
+void vex::add_strings(Table& t) {
+    const Rule rule{.l = L::L0, .v = V::None};
+    t.add({Map::Of3A, Mandatory::P66, 0x60}, rule, string_compare<StringForm::ExplicitMask, true>);
+    t.add({Map::Of3A, Mandatory::P66, 0x61}, rule, string_compare<StringForm::ExplicitIndex, true>);
+    t.add({Map::Of3A, Mandatory::P66, 0x62}, rule, string_compare<StringForm::ImplicitMask, true>);
+    t.add({Map::Of3A, Mandatory::P66, 0x63}, rule, string_compare<StringForm::ImplicitIndex, true>);
+}
 
 void add_sse_imm(Table& t) {
     using enum Mandatory;
@@ -104,6 +119,8 @@ void add_sse_imm(Table& t) {
     t.both(Map::Of3A, P66, 0x62, string_compare<StringForm::ImplicitMask>);
     t.both(Map::Of3A, P66, 0x63, string_compare<StringForm::ImplicitIndex>);
     t.both(Map::Of3A, None, 0xcc, xmm_int_imm<imm_sha1rnds4, SHA>);
+    t.both(Map::Of3A, P66, 0xce, xmm_int_imm<imm_gf2p8affineqb, GFNI>);
+    t.both(Map::Of3A, P66, 0xcf, xmm_int_imm<imm_gf2p8affineinvqb, GFNI>);
     t.both(Map::Of3A, P66, 0xdf, xmm_int_imm<imm_aeskeygenassist, AESNI>);
     // INSERTPS m32: COUNT_S is ignored, the source is the 32 bits loaded (SDM vol. 2).
     struct insertps_memory {

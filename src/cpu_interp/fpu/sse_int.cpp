@@ -1,4 +1,4 @@
-// SSE instructions on whole registers without MXCSR: integer arithmetic, logic, shuffles, AES, SHA.
+// SSE instructions on whole registers without MXCSR: integer arithmetic, logic, shuffles, AES, SHA, GFNI.
 #include <algorithm>
 
 #include "cpu_interp/fpu/ops.h"
@@ -28,7 +28,7 @@ namespace {
     X(0x28, pmuldq, SSE4_1) X(0x29, pcmpeqq, SSE4_1) X(0x2b, packusdw, SSE4_1) X(0x37, pcmpgtq, SSE4_2) \
     X(0x38, pminsb, SSE4_1) X(0x39, pminsd, SSE4_1) X(0x3a, pminuw, SSE4_1) X(0x3b, pminud, SSE4_1) \
     X(0x3c, pmaxsb, SSE4_1) X(0x3d, pmaxsd, SSE4_1) X(0x3e, pmaxuw, SSE4_1) X(0x3f, pmaxud, SSE4_1) \
-    X(0x40, pmulld, SSE4_1) X(0x41, phminposuw, SSE4_1) \
+    X(0x40, pmulld, SSE4_1) X(0x41, phminposuw, SSE4_1) X(0xcf, gf2p8mulb, GFNI) \
     X(0xdb, aesimc, AESNI) X(0xdc, aesenc, AESNI) X(0xdd, aesenclast, AESNI) X(0xde, aesdec, AESNI) X(0xdf, aesdeclast, AESNI)
 #define YADO_SHA(X) X(0xc8, sha1nexte) X(0xc9, sha1msg1) X(0xca, sha1msg2) X(0xcc, sha256msg1) X(0xcd, sha256msg2)
 #define YADO_EXTEND(X) \

@@ -90,12 +90,6 @@ void put_element(Core& c, const Insn* i, T v) {
     if (i->mem) store_operand<T>(c, i, v);
     else c.gpr[i->rm] = v;
 }
-template <typename T>
-T element(const Xmm& v, unsigned n) {
-    T t;
-    std::memcpy(&t, reinterpret_cast<const char*>(&v) + sizeof(T) * n, sizeof(T));
-    return t;
-}
 void movd_store(Core& c, const Insn* i) {
     sse_check(c, i);
     const uint64_t v = low(c.fpu->xmm[i->reg]);
@@ -123,10 +117,6 @@ void pextrw_reg(Core& c, const Insn* i) {
     return next(c, i);
 }
 
-template <typename T>
-void set_element(Xmm& v, unsigned n, uint64_t value) {
-    std::memcpy(reinterpret_cast<char*>(&v) + sizeof(T) * n, &value, sizeof(T));
-}
 template <typename T, Feature F>
 void insert(Core& c, const Insn* i) {
     sse_check<F>(c, i);
@@ -159,22 +149,9 @@ void move_mask(Core& c, const Insn* i) {
     return next(c, i);
 }
 
-/// MASKMOVDQU: bytes whose mask has its top bit set go to seg:rDI; what is between them may be probed but is not written.
-void masked_store(Core& c, const Insn* i) {
-    const uint32_t mask = m_pmovmskb::run(c.fpu->xmm[i->rm]);
-    if (!mask) return;
-    const Xmm data = c.fpu->xmm[i->reg];
-    const uint64_t rdi = c.gpr[cpu::RDI];
-    const uint64_t ea = i->addrsize == 8 ? rdi : i->addrsize == 4 ? static_cast<uint32_t>(rdi) : static_cast<uint16_t>(rdi);
-    const unsigned first = std::countr_zero(mask), last = 31 - std::countl_zero(mask);
-    const uint64_t linear = c.segmented(i, i->seg, ea + first, last - first + 1, Acc::Write) - first;
-    c.probe_write(i, linear + first, last - first + 1);
-    for (unsigned n = first; n <= last; ++n)
-        if (mask >> n & 1) c.store<uint8_t>(i, linear + n, element<uint8_t>(data, n));
-}
 void maskmovdqu(Core& c, const Insn* i) {
     sse_check(c, i);
-    masked_store(c, i);
+    masked_byte_store(c, i);
     return next(c, i);
 }
 
@@ -233,6 +210,19 @@ void add_part_moves(Table& t) {
 }
 
 }  // namespace
+
+void masked_byte_store(Core& c, const Insn* i) {
+    const uint32_t mask = m_pmovmskb::run(c.fpu->xmm[i->rm]);
+    if (!mask) return;
+    const Xmm data = c.fpu->xmm[i->reg];
+    const uint64_t rdi = c.gpr[cpu::RDI];
+    const uint64_t ea = i->addrsize == 8 ? rdi : i->addrsize == 4 ? static_cast<uint32_t>(rdi) : static_cast<uint16_t>(rdi);
+    const unsigned first = std::countr_zero(mask), last = 31 - std::countl_zero(mask);
+    const uint64_t linear = c.segmented(i, i->seg, ea + first, last - first + 1, Acc::Write) - first;
+    c.probe_write(i, linear + first, last - first + 1);
+    for (unsigned n = first; n <= last; ++n)
+        if (mask >> n & 1) c.store<uint8_t>(i, linear + n, element<uint8_t>(data, n));
+}
 
 void add_sse_move(Table& t) {
     using enum Mandatory;

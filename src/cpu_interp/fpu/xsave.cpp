@@ -100,7 +100,8 @@ uint64_t requested(const Core& c) {
     const uint64_t mask = (c.gpr[cpu::RDX] << 32) | static_cast<uint32_t>(c.gpr[cpu::RAX]);
     return mask & c.xcr0 & (kX87 | kSse | kAvx);
 }
-unsigned area_size(const Core& c) { return c.xcr0 & kAvx ? kYmmAt + 256 : kYmmAt; }
+/// What is accessed for these components (SDM vol. 1, 13.4): the legacy region and the header always.
+unsigned area_size(uint64_t components) { return components & kAvx ? kYmmAt + 256 : kYmmAt; }
 
 bool all_zero(const void* p, size_t size) {
     const auto* bytes = static_cast<const uint8_t*>(p);
@@ -120,11 +121,11 @@ template <bool Optimized>
 void xsave(Core& c, const Insn* i) {
     xsave_check(c, i);
     Fpu& f = *c.fpu;
-    const uint64_t linear = image_address(c, i, area_size(c), 64, Acc::Write);
     const uint64_t rfbm = requested(c), used = in_use(c);
+    const uint64_t linear = image_address(c, i, area_size(rfbm), 64, Acc::Write);
     const uint64_t written = Optimized ? rfbm & used : rfbm;
     const auto old = c.load<uint64_t>(i, linear + kHeaderAt);
-    c.probe_write(i, linear, area_size(c));
+    c.probe_write(i, linear, area_size(rfbm));
     if (written & kX87) {
         uint8_t head[kX87Head];
         put_head(f, i, head);
@@ -165,8 +166,11 @@ void xrstor(Core& c, const Insn* i) {
     xsave_check(c, i);
     Fpu& f = *c.fpu;
     uint8_t in[kYmmAt + 256];
-    c.load_slow(i, image_address(c, i, area_size(c), 64, Acc::Read), in, area_size(c));
-    const uint64_t present = checked_components(c, i, in), rfbm = requested(c);
+    const uint64_t rfbm = requested(c);
+    const uint64_t linear = image_address(c, i, area_size(rfbm), 64, Acc::Read);
+    c.load_slow(i, linear, in, kYmmAt);
+    const uint64_t present = checked_components(c, i, in);
+    if (present & rfbm & kAvx) c.load_slow(i, linear + kYmmAt, in + kYmmAt, 256);
     if (rfbm & (kSse | kAvx)) fpu_set_mxcsr(f, mxcsr_in(c, i, in));
     if (rfbm & kX87) restore_x87(f, i, in, present & kX87);
     if (rfbm & kSse) restore_vectors(f.xmm, in + kXmmAt, xmm_count(c), present & kSse);

@@ -1,4 +1,4 @@
-// Bit tests and scans, POPCNT, CRC32, BSWAP, MOVBE. SDM vol. 2.
+// Bit tests and scans, TZCNT, LZCNT, POPCNT, CRC32, BSWAP, MOVBE. SDM vol. 2.
 #include <bit>
 
 #include "cpu_interp/integer/flags.h"
@@ -101,9 +101,21 @@ void popcnt(Core& c, const Insn* i) {
     return next(c, i);
 }
 
-template <typename Op>
+/// TZCNT, LZCNT: a scan with a prefix that means nothing where the model lacks them.
+template <typename Op, typename Scan, cpu::Feature F, typename T, bool Mem>
+void count(Core& c, const Insn* i) {
+    if (!c.wiring.model.has(F)) return scan<Scan, T, Mem>(c, i);
+    const T source = read_rm<T, Mem>(c, i);
+    write_register<T>(c, i, i->reg, Op::run(source, source, c.aflags));
+    return next(c, i);
+}
+
+template <typename Scan, typename Count, cpu::Feature F>
 Handler pick_scan(const Insn& i) {
-    return with_size(i, [&]<typename T>(T) -> Handler { return i.mem ? scan<Op, T, true> : scan<Op, T, false>; });
+    return with_size(i, [&]<typename T>(T) -> Handler {
+        if (i.mandatory == Mandatory::PF3) return i.mem ? count<Count, Scan, F, T, true> : count<Count, Scan, F, T, false>;
+        return i.mem ? scan<Scan, T, true> : scan<Scan, T, false>;
+    });
 }
 
 template <typename T, bool Mem>
@@ -156,8 +168,8 @@ Handler pick_0f(const Insn& i) {
     case 0xb3: return pick_bit<op::Btr, false>(i);
     case 0xbb: return pick_bit<op::Btc, false>(i);
     case 0xba: return pick_bit_group(i);
-    case 0xbc: return pick_scan<op::Bsf>(i);  // F3: TZCNT where the model has BMI1, which none here has
-    case 0xbd: return pick_scan<op::Bsr>(i);
+    case 0xbc: return pick_scan<op::Bsf, op::Tzcnt, cpu::Feature::BMI1>(i);
+    case 0xbd: return pick_scan<op::Bsr, op::Lzcnt, cpu::Feature::LZCNT>(i);
     case 0xb8:
         if (i.mandatory != Mandatory::PF3) return nullptr;
         return with_size(i, [&]<typename T>(T) -> Handler { return i.mem ? popcnt<T, true> : popcnt<T, false>; });

@@ -113,6 +113,10 @@ YADO_BIT(Btc, "btc", true)
 YADO_SCAN(Bsf, "bsf")
 YADO_SCAN(Bsr, "bsr")
 YADO_SCAN(Popcnt, "popcnt")
+YADO_SCAN(Tzcnt, "tzcnt")
+YADO_SCAN(Lzcnt, "lzcnt")
+YADO_SCAN(Adcx, "adcx")
+YADO_SCAN(Adox, "adox")
 YADO_SCAN(Imul2, "imul")  // destination *= source
 #undef YADO_SCAN
 

@@ -26,7 +26,7 @@ bool unfit(ZydisMnemonic m) {
     }
 }
 
-/// The x86-64-v2 level with FXSAVE and XSAVE; nullopt: not an instruction that the interpreter implements.
+/// The x86-64-v3 level with FXSAVE, XSAVE, ADX and what there is for cryptography; nullopt: not an instruction that the interpreter implements.
 std::optional<Group> group_of(const ZydisDecodedInstruction& insn, const ZydisDecodedOperand* operands) {
     if (unfit(insn.mnemonic)) return std::nullopt;
     const bool mmx = std::any_of(operands, operands + insn.operand_count, [](const ZydisDecodedOperand& o) {
@@ -45,6 +45,15 @@ std::optional<Group> group_of(const ZydisDecodedInstruction& insn, const ZydisDe
         case ZYDIS_ISA_SET_POPCNT: case ZYDIS_ISA_SET_CMPXCHG16B: case ZYDIS_ISA_SET_LAHF: case ZYDIS_ISA_SET_PAUSE:
         case ZYDIS_ISA_SET_FAT_NOP: case ZYDIS_ISA_SET_CMOV: case ZYDIS_ISA_SET_CLFSH:
             return Group::Integer;
+        // Not SHA: AMD does not ask its memory operands for the alignment that the manual does.
+        case ZYDIS_ISA_SET_AES: case ZYDIS_ISA_SET_PCLMULQDQ: case ZYDIS_ISA_SET_GFNI:
+        case ZYDIS_ISA_SET_AVXAES: case ZYDIS_ISA_SET_VAES: case ZYDIS_ISA_SET_VPCLMULQDQ: case ZYDIS_ISA_SET_AVX_GFNI:
+            return Group::Crypto;
+        case ZYDIS_ISA_SET_BMI1: case ZYDIS_ISA_SET_BMI2: case ZYDIS_ISA_SET_LZCNT: case ZYDIS_ISA_SET_ADOX_ADCX: return Group::Bmi;
+        case ZYDIS_ISA_SET_AVX: case ZYDIS_ISA_SET_F16C: return Group::Avx;
+        case ZYDIS_ISA_SET_AVX2: return Group::Avx2;
+        case ZYDIS_ISA_SET_AVX2GATHER: return Group::Gather;
+        case ZYDIS_ISA_SET_FMA: return Group::Fma;
         case ZYDIS_ISA_SET_SSEMXCSR: case ZYDIS_ISA_SET_FXSAVE: case ZYDIS_ISA_SET_FXSAVE64: return Group::State;
         case ZYDIS_ISA_SET_XSAVE:
             if (insn.attributes & ZYDIS_ATTRIB_IS_PRIVILEGED) return Group::Privileged;
@@ -86,6 +95,13 @@ bool moves_segment(const ZydisDecodedInstruction& insn, const ZydisDecodedOperan
     });
 }
 
+/// Instructions that ModRM.reg selects.
+bool is_vex_group(uint8_t map, uint8_t opcode) {
+    return (map == 1 && ((opcode >= 0x71 && opcode <= 0x73) || opcode == 0xae)) || (map == 2 && opcode == 0xf3);
+}
+
+uint8_t vex_pp(uint8_t prefixes) { return prefixes & kP66 ? 1 : prefixes & kPF3 ? 2 : prefixes & kPF2 ? 3 : 0; }
+
 void put_opcode(std::vector<uint8_t>* out, uint8_t map, uint8_t opcode) {
     if (map) out->push_back(0x0f);
     if (map == 2) out->push_back(0x38);
@@ -104,6 +120,12 @@ Generator::Generator(Mode mode) : mode_(mode) {
         for (unsigned opcode = 0; opcode < 256; ++opcode)
             for (const uint8_t prefixes : kPrefixes)
                 for (uint8_t w = 0; w <= (mode == Mode::Long); ++w) offer(map, static_cast<uint8_t>(opcode), prefixes, w);
+    for (uint8_t map = 1; map < 4; ++map)
+        for (unsigned opcode = 0; opcode < 256; ++opcode)
+            for (const uint8_t prefix : {uint8_t{0}, kP66, kPF3, kPF2})
+                for (uint8_t w = 0; w < 2; ++w)
+                    for (uint8_t l = 0; l < 2; ++l)
+                        offer_vex({Group::Integer, ZYDIS_MNEMONIC_INVALID, map, {true, l}, static_cast<uint8_t>(opcode), prefix, w, true, 0, false, !is_vex_group(map, static_cast<uint8_t>(opcode))});
 }
 
 bool Generator::decode(const uint8_t* bytes, size_t size, Decoded* out) const {
@@ -133,8 +155,30 @@ void Generator::offer(uint8_t map, uint8_t opcode, uint8_t prefixes, uint8_t rex
         const bool x87_register = map == 0 && opcode >= 0xd8 && opcode <= 0xdf && modrm >= 0xc0;
         if (!seen.insert({d.insn.mnemonic, has_modrm && modrm >= 0xc0, x87_register ? modrm : has_modrm ? modrm >> 3 & 7 : 0}).second)
             continue;
-        add_form({Group::Integer, d.insn.mnemonic, map, opcode, prefixes, rex_w, has_modrm, static_cast<uint8_t>(modrm), x87_register}, d);
+        add_form({Group::Integer, d.insn.mnemonic, map, {}, opcode, prefixes, rex_w, has_modrm, static_cast<uint8_t>(modrm), x87_register}, d);
         if (!has_modrm) return;
+    }
+}
+
+/// The same for VEX. A form that exists with any register in vvvv uses it.
+void Generator::offer_vex(Form form) {
+    const auto pp = vex_pp(form.prefixes);
+    std::map<std::tuple<unsigned, bool, unsigned>, size_t> seen;   // (mnemonic, mod 3, reg of a group): its place in forms_
+    for (const uint8_t vvvv : {0x78, 0x50}) {
+        std::vector<uint8_t> bytes{0xc4, static_cast<uint8_t>(0xe0 | form.map), static_cast<uint8_t>(form.rex_w << 7 | vvvv | form.vex.l << 2 | pp), form.opcode};
+        bytes.resize(15, 0x11);
+        for (unsigned modrm = 0; modrm < 256; ++modrm) {
+            Decoded d;
+            bytes[4] = static_cast<uint8_t>(modrm);
+            if (modrm >> 6 == 1 || modrm >> 6 == 2 || !decode(bytes.data(), bytes.size(), &d)) continue;
+            form.has_modrm = d.insn.attributes & ZYDIS_ATTRIB_HAS_MODRM;
+            form.modrm = static_cast<uint8_t>(modrm);
+            form.mnemonic = d.insn.mnemonic;
+            form.vex.vvvv = vvvv != 0x78;
+            const auto [known, is_new] = seen.insert({{form.mnemonic, form.has_modrm && modrm >= 0xc0, form.free_reg ? 0 : modrm >> 3 & 7}, forms_.size()});
+            if (is_new) add_form(form, d);
+            else if (known->second < forms_.size()) forms_[known->second].vex.vvvv |= form.vex.vvvv;
+        }
     }
 }
 
@@ -145,13 +189,14 @@ void Generator::add_form(Form form, const Decoded& d) {
     if ((form.group == Group::Integer || form.group == Group::Stack) && moves_segment(d.insn, d.operands)) form.group = Group::Segment;
     // 66 on a near branch in 64-bit mode: ignored by Intel, honoured by AMD (APM vol. 3, "Near branches in 64-bit mode").
     if (form.group == Group::Branch && (form.prefixes & kP66)) return;
-    // F3 BSF and BSR are TZCNT and LZCNT on hosts newer than the level that is tested.
-    if ((form.mnemonic == ZYDIS_MNEMONIC_BSF || form.mnemonic == ZYDIS_MNEMONIC_BSR) && (form.prefixes & kPF3)) return;
     // Reserved prefixes that processors give a meaning: F2 and F3 choose the condition of LOOPE and LOOPNE on AMD.
     if ((form.mnemonic == ZYDIS_MNEMONIC_LOOPE || form.mnemonic == ZYDIS_MNEMONIC_LOOPNE) && (form.prefixes & (kPF2 | kPF3))) return;
     // AMD has no 64-bit far pointers (APM vol. 3, LFS), and its MOVSXD reads 32 bits for a 16-bit destination.
     if (form.rex_w && (form.mnemonic == ZYDIS_MNEMONIC_LFS || form.mnemonic == ZYDIS_MNEMONIC_LGS || form.mnemonic == ZYDIS_MNEMONIC_LSS)) return;
     if (form.mnemonic == ZYDIS_MNEMONIC_MOVSXD && (form.prefixes & kP66)) return;
+    // Outside 64-bit mode W1 of these is ignored (SDM vol. 2, footnotes), but #UD on AMD.
+    const bool dword = form.mnemonic == ZYDIS_MNEMONIC_VPEXTRD || form.mnemonic == ZYDIS_MNEMONIC_VPINSRD;
+    if (dword && form.rex_w && mode_ != Mode::Long) return;
     forms_.push_back(form);
 }
 
@@ -161,23 +206,47 @@ std::vector<Form> Generator::forms(Group group) const {
     return result;
 }
 
+/// Outside 64-bit mode R and X are fixed, and B and the highest bit of vvvv mean nothing.
+void Generator::put_vex(std::vector<uint8_t>* out, const Form& form, Random& random) const {
+    const bool wide = mode_ == Mode::Long;
+    auto tail = static_cast<uint8_t>(form.vex.l << 2 | vex_pp(form.prefixes) | 0x78);
+    if (form.vex.vvvv) tail = static_cast<uint8_t>((tail & 0x87) | (random.below(16) << 3));
+    const auto extensions = static_cast<uint8_t>(wide ? random.below(8) << 5 : 0xc0 | random.below(2) << 5);
+    if (form.map == 1 && !form.rex_w && (extensions & 0x60) == 0x60 && random.one_in(2)) {
+        if (!wide) tail |= 0x40;
+        out->insert(out->end(), {0xc5, static_cast<uint8_t>(tail | (wide ? extensions & 0x80 : 0x80))});
+    } else {
+        out->insert(out->end(), {0xc4, static_cast<uint8_t>(extensions | form.map), static_cast<uint8_t>(tail | form.rex_w << 7)});
+    }
+    out->push_back(form.opcode);
+}
+
+void Generator::put_legacy(std::vector<uint8_t>* out, const Form& form, Random& random) const {
+    if (form.prefixes & kP66) out->push_back(0x66);
+    if (form.prefixes & kPF2) out->push_back(0xf2);
+    if (form.prefixes & kPF3) out->push_back(0xf3);
+    if (random.one_in(12)) out->insert(out->begin() + static_cast<long>(random.below(out->size() + 1)), 0xf0);
+    if (form.rex_w || (mode_ == Mode::Long && random.one_in(2)))
+        out->push_back(static_cast<uint8_t>(0x40 | form.rex_w << 3 | random.below(8)));
+    put_opcode(out, form.map, form.opcode);
+}
+
 std::vector<uint8_t> Generator::encode(const Form& form, Random& random) const {
     std::vector<uint8_t> bytes;
     if (random.one_in(6)) bytes.push_back(random.pick({uint8_t{0x26}, mode_ == Mode::Segmented16 ? uint8_t{0x26} : uint8_t{0x2e}, uint8_t{0x36}, uint8_t{0x3e}, uint8_t{0x64}, uint8_t{0x65}}));
     if (random.one_in(mode_ == Mode::Long ? 6 : 12)) bytes.push_back(0x67);
-    if (form.prefixes & kP66) bytes.push_back(0x66);
-    if (form.prefixes & kPF2) bytes.push_back(0xf2);
-    if (form.prefixes & kPF3) bytes.push_back(0xf3);
-    if (random.one_in(12)) bytes.insert(bytes.begin() + static_cast<long>(random.below(bytes.size() + 1)), 0xf0);
-    if (form.rex_w || (mode_ == Mode::Long && random.one_in(2)))
-        bytes.push_back(static_cast<uint8_t>(0x40 | form.rex_w << 3 | random.below(8)));
-    put_opcode(&bytes, form.map, form.opcode);
+    if (form.vex.present) {
+        put_vex(&bytes, form, random);
+    } else {
+        put_legacy(&bytes, form, random);
+    }
     if (form.has_modrm) {
         uint8_t modrm = form.modrm;
         if (!form.fixed_rm) {
             const uint8_t mod = modrm >= 0xc0 ? 3 : static_cast<uint8_t>(random.below(3));
             modrm = static_cast<uint8_t>(mod << 6 | (modrm & 0x38) | random.below(8));
         }
+        if (form.free_reg) modrm = static_cast<uint8_t>((modrm & 0xc7) | random.below(8) << 3);
         bytes.push_back(modrm);
     }
     for (unsigned i = 0; i < 12; ++i)
@@ -201,6 +270,41 @@ std::optional<Case> Generator::make(const Form& form, Random& random) const {
     test.in.rip = test.at;
     tune(&test, d, random);
     if (!place_operands(&test, d, random)) return std::nullopt;
+    return test;
+}
+
+std::optional<Case> Generator::make_invalid(const Form& form, Random& random) const {
+    std::optional<Case> test = make(form, random);
+    if (!test) return std::nullopt;
+    auto vex = std::ranges::find_if(test->code, [](uint8_t b) { return b == 0xc4 || b == 0xc5; });
+    uint8_t& tail = vex[*vex == 0xc4 ? 2 : 1];
+    const bool three = *vex == 0xc4;
+    switch (random.below(7)) {
+        case 0: tail = static_cast<uint8_t>((tail & 0x87) | random.below(mode_ == Mode::Long || three ? 16 : 8) << 3 | (mode_ == Mode::Long || three ? 0 : 0x40)); break;
+        case 1: tail ^= 4; break;
+        case 2: tail = static_cast<uint8_t>((tail & 0xfc) | random.below(4)); break;
+        case 3: tail ^= three ? 0x80 : 4; break;
+        case 4:
+            if (three) vex[1] = static_cast<uint8_t>((vex[1] & 0xe0) | random.below(32));
+            break;
+        case 5: {   // a register for memory, or [rDI] for a register; with room for an immediate
+            const auto modrm = vex + (three ? 4 : 3);
+            if (!form.has_modrm) return std::nullopt;
+            *modrm = static_cast<uint8_t>(*modrm < 0xc0 ? *modrm | 0xc0 : (*modrm & 0x38) | 7);
+            test->code.resize(static_cast<size_t>(modrm - test->code.begin()) + 2);
+            break;
+        }
+        default:
+            test->code.insert(vex, random.pick({uint8_t{0x66}, uint8_t{0xf2}, uint8_t{0xf3}, uint8_t{0xf0},
+                                                static_cast<uint8_t>(mode_ == Mode::Long ? 0x40 + random.below(16) : 0x66)}));
+    }
+    Decoded d;
+    std::vector<uint8_t> padded = test->code;
+    padded.resize(32);
+    if (decode(padded.data(), 15, &d)) return std::nullopt;
+    const auto op = std::ranges::find_if(test->code, [](uint8_t b) { return b == 0xc4; });
+    if (test->code.end() - op > 3 && (op[1] & 0x1f) == 3 && op[3] < 2) return std::nullopt;   // AMD takes VPERMQ and VPERMPD with W0
+    test->at = test->in.rip = kCode + random.below(kPage - 64);
     return test;
 }
 

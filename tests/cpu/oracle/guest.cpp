@@ -15,6 +15,8 @@ constexpr uint64_t kGdt = 0x8000, kTss = 0x9000, kLdt = 0xa000, kCodePage = 0x10
 constexpr uint64_t kSystem = 0xffff'c000'0000'0000;   ///< linear address of guest-physical 0: descriptor tables, supervisor only
 constexpr uint64_t kPresent = 1, kWritable = 2, kUser = 4, kNoExecute = 1ull << 63;
 
+constexpr size_t kXstateBv = 512, kYmm = 576;   // SDM vol. 1, 13.4
+
 template <typename T>
 void must(const Result<T>& result) {
     if (!result) throw std::runtime_error(result.error().message());
@@ -51,7 +53,7 @@ struct Guest::Devices final : cpu::DeviceAccess {
 
 Guest::Guest(Runner runner) : runner_(runner), devices_(std::make_unique<Devices>()) {
     must(memory_.add_ram(GuestPhysAddr(0), 1_MiB));
-    auto model = cpu::make_model("x86-64-v2", cpu_interp::supported_features(), 1, 1'000'000'000);
+    auto model = cpu::make_model("host", cpu_interp::supported_features(), 1, 1'000'000'000);
     must(model);
     model_ = *model;
     const cpu::VcpuWiring wiring{0, model_, memory_, *devices_, nullptr, nullptr, 1'000'000'000};
@@ -97,7 +99,7 @@ void Guest::build_tables() {
     base_.cr3 = kPml4;
     base_.cr4 = cpu::cr4::PAE | cpu::cr4::OSFXSR | cpu::cr4::OSXMMEXCPT | cpu::cr4::OSXSAVE | cpu::cr4::FSGSBASE | cpu::cr4::UMIP;
     base_.efer = cpu::efer::SCE | cpu::efer::LME | cpu::efer::LMA | cpu::efer::NXE;
-    base_.xcr0 = cpu::kXcr0X87 | cpu::kXcr0Sse;
+    base_.xcr0 = model_.supported_xcr0();
 }
 
 /// The rest of the page as the host has it: HLT.
@@ -137,7 +139,8 @@ Outcome Guest::run(const Case& test) {
     state.rip = test.mode == Mode::Segmented16 ? test.at - kCode : test.at;
     state.rflags = test.in.rflags;
     std::copy(test.in.fx.begin(), test.in.fx.end(), state.xsave.bytes.begin());
-    state.xsave.bytes[512] = cpu::kXcr0X87 | cpu::kXcr0Sse;  // XSTATE_BV
+    std::copy(test.in.high.begin(), test.in.high.end(), state.xsave.bytes.begin() + kYmm);
+    state.xsave.bytes[kXstateBv] = static_cast<uint8_t>(base_.xcr0);
 
     Outcome result;
     const uint64_t end = state.rip + test.code.size();
@@ -152,6 +155,7 @@ Outcome Guest::run(const Case& test) {
     result.out.rip = state.rip;
     result.out.rflags = state.rflags;
     std::copy_n(state.xsave.bytes.begin(), 512, result.out.fx.begin());
+    if (state.xsave.bytes[kXstateBv] & cpu::kXcr0Avx) std::copy_n(state.xsave.bytes.begin() + kYmm, 256, result.out.high.begin());
     for (unsigned i = 0; i < 6; ++i) result.out.selectors[i] = state.seg[i].selector;
     return result;
 }

@@ -27,13 +27,15 @@ enum class Mode : uint8_t { Long, Flat32, Segmented16 };
 inline constexpr uint16_t kFlatData = 0x2b, kLongCode = 0x33, kFlat32Code = 0x23, kCode16 = 0x0f, kData16 = 0x17;
 inline constexpr const char* kModeNames[] = {"64-bit", "32-bit", "16-bit"};
 
-/// What an instruction can see and change. `fx` is an FXSAVE64 image.
+/// What an instruction can see and change. `fx` is an FXSAVE64 image; `high` are bits 255:128 of the YMM registers, zero where
+/// the host has none.
 struct Registers {
     std::array<uint64_t, 16> gpr{};
     uint64_t rip = 0;
     uint64_t rflags = 2;
     std::array<uint16_t, 6> selectors{};   ///< out only; in: see Mode; FS = GS = 0
     alignas(16) std::array<uint8_t, 512> fx{};
+    alignas(16) std::array<uint8_t, 256> high{};
 };
 
 struct Trap {

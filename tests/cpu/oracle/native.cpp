@@ -24,6 +24,9 @@ struct YadoNative {
     uint16_t compat;
     uint16_t out_selectors[6];
     uint16_t in_data;
+    uint16_t has_avx;
+    alignas(16) uint8_t in_high[256];
+    alignas(16) uint8_t out_high[256];
 };
 alignas(64) YadoNative yado_native;
 void yado_native_enter();
@@ -36,6 +39,7 @@ void yado_native_signal_body(int number, siginfo_t* info, void* context);
 OFFSET(0, in_gpr); OFFSET(128, out_gpr); OFFSET(256, in_fx); OFFSET(768, out_fx); OFFSET(1280, in_rflags);
 OFFSET(1288, out_rflags); OFFSET(1296, entry); OFFSET(1304, host_rsp); OFFSET(1312, host_fs); OFFSET(1320, host_gs);
 OFFSET(1328, far_entry); OFFSET(1334, compat); OFFSET(1336, out_selectors); OFFSET(1348, in_data);
+OFFSET(1350, has_avx); OFFSET(1360, in_high); OFFSET(1616, out_high);
 
 asm(R"(
 .text
@@ -51,6 +55,17 @@ asm(R"(
 .macro save_gpr n, reg, base
   mov %\reg, yado_native+\base+8*\n(%rip)
 .endm
+.macro all_highs op
+  .irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
+    \op \n
+  .endr
+.endm
+.macro load_high n
+  vinsertf128 $1, yado_native+1360+16*\n(%rip), %ymm\n, %ymm\n
+.endm
+.macro save_high n
+  vextractf128 $1, %ymm\n, yado_native+1616+16*\n(%rip)
+.endm
 .globl yado_native_enter
 yado_native_enter:
   push %rbx ; push %rbp ; push %r12 ; push %r13 ; push %r14 ; push %r15 ; push %rax
@@ -62,6 +77,10 @@ yado_native_enter:
   mov $0x01234560, %eax ; wrfsbase %rax
   mov $0x00765430, %eax ; wrgsbase %rax
   fxrstor64 yado_native+256(%rip)
+  cmpw $0, yado_native+1350(%rip)
+  je 2f
+  all_highs load_high
+2:
   cmpw $0, yado_native+1334(%rip)
   jne 1f
   push yado_native+1280(%rip) ; popfq
@@ -85,6 +104,11 @@ yado_native_exit:
   mov yado_native+1312(%rip), %rax ; wrfsbase %rax
   mov yado_native+1320(%rip), %rax ; wrgsbase %rax
   fxsave64 yado_native+768(%rip)
+  cmpw $0, yado_native+1350(%rip)
+  je 1f
+  all_highs save_high
+  vzeroupper
+1:
   fninit
   movl $0x1f80, (%rsp) ; ldmxcsr (%rsp)
   pop %rax ; pop %r15 ; pop %r14 ; pop %r13 ; pop %r12 ; pop %rbp ; pop %rbx
@@ -218,6 +242,8 @@ Outcome Native::run(const Case& test) {
     YadoNative& n = yado_native;
     std::memcpy(n.in_gpr, test.in.gpr.data(), sizeof n.in_gpr);
     std::memcpy(n.in_fx, test.in.fx.data(), sizeof n.in_fx);
+    std::memcpy(n.in_high, test.in.high.data(), sizeof n.in_high);
+    n.has_avx = has_avx();
     n.in_rflags = test.in.rflags;
     n.entry = test.at;
     const bool segmented = test.mode == Mode::Segmented16;
@@ -233,6 +259,7 @@ Outcome Native::run(const Case& test) {
     Outcome result;
     std::memcpy(result.out.gpr.data(), n.out_gpr, sizeof n.out_gpr);
     std::memcpy(result.out.fx.data(), n.out_fx, sizeof n.out_fx);
+    std::memcpy(result.out.high.data(), n.out_high, sizeof n.out_high);
     std::memcpy(result.out.selectors.data(), n.out_selectors, sizeof n.out_selectors);
     result.out.selectors[1] = test.mode == Mode::Long ? kLongCode : n.far_entry.cs;   // the way out changed it
     if (g_caught.any) result.out.selectors[2] = g_caught.ss;

@@ -6,6 +6,9 @@
 
 namespace yado::oracle {
 
+/// Whether the host's CPU and kernel know YMM registers.
+inline bool has_avx() { return __builtin_cpu_supports("avx"); }
+
 class Native {
   public:
     Native();

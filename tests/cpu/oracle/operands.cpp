@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "generate.h"
+#include "native.h"
 
 namespace yado::oracle {
 
@@ -15,12 +16,6 @@ unsigned gpr_index(ZydisRegister reg) { return static_cast<unsigned>(ZydisRegist
 uint64_t width_mask(unsigned bits) { return bits >= 64 ? ~0ull : (1ull << bits) - 1; }
 
 void set_low(uint64_t* reg, uint64_t value, unsigned bits) { *reg = (*reg & ~width_mask(bits)) | (value & width_mask(bits)); }
-
-uint64_t segment_base(Mode mode, ZydisRegister segment) {
-    if (mode == Mode::Segmented16) return kWindow;
-    if (mode != Mode::Long) return 0;
-    return segment == ZYDIS_REGISTER_FS ? kFsBase : segment == ZYDIS_REGISTER_GS ? kGsBase : 0;
-}
 
 bool canonical(uint64_t address) { return static_cast<uint64_t>(static_cast<int64_t>(address << 16) >> 16) == address; }
 
@@ -42,7 +37,7 @@ bool harmless(Mode mode, uint64_t address, uint64_t size) {
 /// Which part of these is touched first, or at all, differs between processors: they stay clear of edges.
 bool keeps_off_edges(Mode mode, const ZydisDecodedInstruction& insn, const ZydisDecodedOperand* operands) {
     switch (insn.mnemonic) {
-        case ZYDIS_MNEMONIC_MASKMOVDQU: case ZYDIS_MNEMONIC_MASKMOVQ: return true;
+        case ZYDIS_MNEMONIC_MASKMOVDQU: case ZYDIS_MNEMONIC_MASKMOVQ: case ZYDIS_MNEMONIC_VMASKMOVDQU: return true;
         case ZYDIS_MNEMONIC_PUSH: case ZYDIS_MNEMONIC_POP:   // of a segment register: 2 bytes or all are touched
             return operands[0].type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(operands[0].reg.value) == ZYDIS_REGCLASS_SEGMENT;
         case ZYDIS_MNEMONIC_FXRSTOR: case ZYDIS_MNEMONIC_FXRSTOR64: case ZYDIS_MNEMONIC_XRSTOR: case ZYDIS_MNEMONIC_XRSTOR64:
@@ -50,6 +45,9 @@ bool keeps_off_edges(Mode mode, const ZydisDecodedInstruction& insn, const Zydis
         case ZYDIS_MNEMONIC_FNSTENV: case ZYDIS_MNEMONIC_FNSAVE: case ZYDIS_MNEMONIC_FLDENV: case ZYDIS_MNEMONIC_FRSTOR:
         case ZYDIS_MNEMONIC_FSTP: case ZYDIS_MNEMONIC_FBSTP:
             return mode == Mode::Segmented16;
+        case ZYDIS_MNEMONIC_VMOVAPS: case ZYDIS_MNEMONIC_VMOVAPD: case ZYDIS_MNEMONIC_VMOVDQA: case ZYDIS_MNEMONIC_VMOVNTDQA:
+        case ZYDIS_MNEMONIC_VMOVNTPS: case ZYDIS_MNEMONIC_VMOVNTPD: case ZYDIS_MNEMONIC_VMOVNTDQ:
+            return mode == Mode::Segmented16;   // of alignment and limit, which is checked first
         default: return false;
     }
 }
@@ -98,6 +96,12 @@ uint64_t branch_target(const Case& test, ZydisMnemonic mnemonic, Random& random)
 
 }  // namespace
 
+uint64_t Generator::segment_base(ZydisRegister segment) const {
+    if (mode_ == Mode::Segmented16) return kWindow;
+    if (mode_ != Mode::Long) return 0;
+    return segment == ZYDIS_REGISTER_FS ? kFsBase : segment == ZYDIS_REGISTER_GS ? kGsBase : 0;
+}
+
 std::optional<uint64_t> Generator::effective(const Case& test, const Decoded& d, const ZydisDecodedOperand& operand) const {
     const auto& m = operand.mem;
     uint64_t ea = m.disp.has_displacement ? static_cast<uint64_t>(m.disp.value) : 0;
@@ -105,19 +109,20 @@ std::optional<uint64_t> Generator::effective(const Case& test, const Decoded& d,
     else if (m.base != ZYDIS_REGISTER_NONE) ea += test.in.gpr[gpr_index(m.base)];
     if (m.index == ZYDIS_REGISTER_AL) ea += test.in.gpr[0] & 0xff;
     else if (m.index != ZYDIS_REGISTER_NONE) ea += test.in.gpr[gpr_index(m.index)] * m.scale;
-    return (ea & width_mask(address_bits(mode_, d.insn.address_width, operand))) + segment_base(mode_, m.segment);
+    return (ea & width_mask(address_bits(mode_, d.insn.address_width, operand))) + segment_base(m.segment);
 }
 
 /// Solves base + index * scale + disp = goal for the base, or the index, or the displacement in the code.
 bool Generator::place(Case* test, Decoded* d, const ZydisDecodedOperand& operand, Random& random) const {
     const auto& m = operand.mem;
     // A mask of zeros: whether a segment that cannot be written faults is the implementation's.
-    const bool masked = d->insn.mnemonic == ZYDIS_MNEMONIC_MASKMOVDQU || d->insn.mnemonic == ZYDIS_MNEMONIC_MASKMOVQ;
+    const bool masked = d->insn.mnemonic == ZYDIS_MNEMONIC_MASKMOVDQU || d->insn.mnemonic == ZYDIS_MNEMONIC_MASKMOVQ ||
+                        d->insn.mnemonic == ZYDIS_MNEMONIC_VMASKMOVDQU;
     if (masked && mode_ != Mode::Long && (m.segment == ZYDIS_REGISTER_FS || m.segment == ZYDIS_REGISTER_GS || m.segment == ZYDIS_REGISTER_CS)) return false;
     const unsigned bits = address_bits(mode_, d->insn.address_width, operand);
     if (bits == 16 && mode_ == Mode::Flat32 && keeps_off_edges(mode_, d->insn, d->operands)) return false;
     if (bits == 16 && mode_ == Mode::Flat32) return true;   // the lowest 64 KiB, which nobody has
-    uint64_t goal = target(random, operand_size(operand), !keeps_off_edges(mode_, d->insn, d->operands)) - segment_base(mode_, m.segment);
+    uint64_t goal = target(random, operand_size(operand), !keeps_off_edges(mode_, d->insn, d->operands)) - segment_base(m.segment);
     if (bits == 64 && !masked && random.one_in(100)) goal = random.next() >> 2 | 1ull << 61;
     const uint64_t disp = m.disp.has_displacement ? static_cast<uint64_t>(m.disp.value) : 0;
     const bool rip = m.base == ZYDIS_REGISTER_RIP || m.base == ZYDIS_REGISTER_EIP;
@@ -170,13 +175,25 @@ void Generator::tune(Case* test, const Decoded& d, Random& random) const {
             break;
         default: break;
     }
+    // The same for VEX operands of 16 and 32 bytes (vol. 3, table 6-7).
+    const bool gathers = d.insn.meta.isa_set == ZYDIS_ISA_SET_AVX2GATHER;
+    for (unsigned i = 0; i < d.insn.operand_count; ++i)
+        if (d.insn.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX && op[i].type == ZYDIS_OPERAND_TYPE_MEMORY && (op[i].size >= 128 || gathers))
+            test->in.rflags &= ~0x40000ull;
+    // Inside these an unmasked underflow of any stage faults; the interpreter sees the last stage only.
+    switch (d.insn.mnemonic) {
+        case ZYDIS_MNEMONIC_DPPS: case ZYDIS_MNEMONIC_DPPD: case ZYDIS_MNEMONIC_VDPPS: case ZYDIS_MNEMONIC_VDPPD:
+            test->in.fx[25] |= 0x08;
+            break;
+        default: break;
+    }
     // How much of a pushed or popped segment register is touched differs too.
     if (d.insn.mnemonic == ZYDIS_MNEMONIC_POP || d.insn.mnemonic == ZYDIS_MNEMONIC_PUSH)
         if (op[0].type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(op[0].reg.value) == ZYDIS_REGCLASS_SEGMENT) test->in.rflags &= ~0x40000ull;
     const bool loops = d.insn.mnemonic == ZYDIS_MNEMONIC_LOOP || d.insn.mnemonic == ZYDIS_MNEMONIC_LOOPE || d.insn.mnemonic == ZYDIS_MNEMONIC_LOOPNE ||
                        d.insn.mnemonic == ZYDIS_MNEMONIC_JRCXZ || d.insn.mnemonic == ZYDIS_MNEMONIC_JECXZ || d.insn.mnemonic == ZYDIS_MNEMONIC_JCXZ;
     if (loops && random.one_in(2)) gpr[1] = random.below(3);
-    if (d.insn.meta.category == ZYDIS_CATEGORY_XSAVE) gpr[0] &= 3, gpr[2] = 0;   // the host has components that the guest lacks
+    if (d.insn.meta.category == ZYDIS_CATEGORY_XSAVE) gpr[0] &= has_avx() ? 7 : 3, gpr[2] = 0;   // the host has components that the guest lacks
     if (d.insn.mnemonic == ZYDIS_MNEMONIC_ENTER) {
         test->code[d.insn.raw.imm[0].offset + 1] &= 3;
         if (random.one_in(2)) test->code[d.insn.raw.imm[1].offset] = static_cast<uint8_t>(random.below(4));
@@ -201,6 +218,7 @@ bool Generator::place_operands(Case* test, const Decoded& decoded, Random& rando
         return d.operands[i].type == ZYDIS_OPERAND_TYPE_MEMORY && d.operands[i].mem.type != ZYDIS_MEMOP_TYPE_AGEN;
     };
     if (!decode(test->code.data(), test->code.size(), &d)) return false;
+    if (d.insn.meta.isa_set == ZYDIS_ISA_SET_AVX2GATHER) return place_gather(test, &d, random);
     const bool branch = d.insn.meta.branch_type == ZYDIS_BRANCH_TYPE_NEAR || d.insn.meta.branch_type == ZYDIS_BRANCH_TYPE_SHORT;
     for (unsigned i = 0; i < d.insn.operand_count; ++i)
         if (memory(i) && !place(test, &d, d.operands[i], random)) return false;
@@ -211,7 +229,7 @@ bool Generator::place_operands(Case* test, const Decoded& decoded, Random& rando
         if (d.insn.raw.imm[0].size == 32 && static_cast<int64_t>(rel) != static_cast<int32_t>(rel)) return false;
         std::memcpy(test->code.data() + d.insn.raw.imm[0].offset, &rel, d.insn.raw.imm[0].size / 8);
     }
-    if (d.insn.meta.category == ZYDIS_CATEGORY_XSAVE && test->in.gpr[0] & 0xffff'fffc) return false;   // see tune()
+    if (d.insn.meta.category == ZYDIS_CATEGORY_XSAVE && test->in.gpr[0] & 0xffff'fff8) return false;   // see tune()
     for (unsigned i = 0; i < d.insn.operand_count; ++i) {
         if (!memory(i)) continue;
         const uint64_t size = operand_size(d.operands[i]);
@@ -242,15 +260,16 @@ void Generator::fill(Case* test, const Decoded& d, unsigned index, uint64_t at, 
     const bool branch = d.insn.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE;
     if (branch && (d.operands[index].actions & ZYDIS_OPERAND_ACTION_MASK_READ)) put(0, branch_target(*test, d.insn.mnemonic, random), std::min<size_t>(8, size));
     switch (d.insn.mnemonic) {
-        case ZYDIS_MNEMONIC_LDMXCSR:   // bit 17 is AMD's misaligned exception mode
+        case ZYDIS_MNEMONIC_LDMXCSR: case ZYDIS_MNEMONIC_VLDMXCSR:   // bit 17 is AMD's misaligned exception mode
             put(0, random.one_in(4) ? random.next() & ~(1ull << 17) : random.next() & 0xffff, 4);
             break;
         case ZYDIS_MNEMONIC_FXRSTOR: case ZYDIS_MNEMONIC_FXRSTOR64: case ZYDIS_MNEMONIC_XRSTOR: case ZYDIS_MNEMONIC_XRSTOR64: {
             const Registers r = random_registers(random, mode_);
-            bytes.resize(576);
+            bytes.resize(832);
             std::memcpy(bytes.data(), r.fx.data(), 512);
             std::memset(bytes.data() + 512, 0, 64);
-            bytes[512] = static_cast<uint8_t>(random.below(4));
+            std::memcpy(bytes.data() + 576, r.high.data(), 256);
+            bytes[512] = static_cast<uint8_t>(random.below(has_avx() ? 8 : 4));
             if (random.one_in(12)) put(24, random.next() & ~(1ull << 17), 4);
             if (random.one_in(12)) bytes[512 + random.below(64)] = 1;
             if (at + bytes.size() > kWindow + kWindowSize) return;

@@ -87,6 +87,11 @@ class Oracle : public testing::Test {
         ADD_FAILURE() << generator(mode).disassemble(test) << "\n" << difference << describe(test);
     }
 
+    void run_gathers(Mode mode, Runner runner = Runner::Interpreter) {
+        count_ *= 20;   // few forms, many ways
+        run_group(mode, Group::Gather, runner);
+    }
+
     void run_group(Mode mode, Group group, Runner runner = Runner::Interpreter) {
         runner_ = runner;
         Random random(seed_ + static_cast<uint64_t>(group) * 3 + static_cast<uint64_t>(mode));
@@ -96,12 +101,28 @@ class Oracle : public testing::Test {
         finish(fmt::format("{} forms", forms.size()));
     }
 
+    /// VEX instructions with something in their prefix that makes them none.
+    void run_invalid(Mode mode) {
+        Random random(seed_ + 2000 + static_cast<uint64_t>(mode));
+        for (const Group group : {Group::Crypto, Group::Bmi, Group::Avx, Group::Avx2, Group::Fma, Group::Gather})
+            for (const Form& form : generator(mode).forms(group)) {
+                if (!form.vex.present) continue;
+                for (uint64_t i = 0; i < count_; ++i) {
+                    const std::optional<Case> test = generator(mode).make_invalid(form, random);
+                    const std::string difference = test ? run(*test, {}, false) : "";
+                    if (!difference.empty()) report(mode, ZydisMnemonicGetString(form.mnemonic), *test, difference);
+                }
+            }
+        finish("invalid VEX");
+    }
+
     /// Random straight-line blocks: what a single instruction's test cannot see, state carried from one to the next.
     void run_blocks(Runner runner) {
         runner_ = runner;
         Random random(seed_ + 1000);
         std::vector<Form> forms;
-        for (const Group group : {Group::Integer, Group::Stack, Group::X87, Group::Mmx, Group::Sse, Group::Sse2, Group::Sse3, Group::Sse4})
+        for (const Group group : {Group::Integer, Group::Stack, Group::X87, Group::Mmx, Group::Sse, Group::Sse2, Group::Sse3, Group::Sse4,
+                                  Group::Crypto, Group::Bmi, Group::Avx, Group::Avx2, Group::Fma})
             for (const Form& form : generator(Mode::Long).forms(group))
                 if (fits_in_block(form)) forms.push_back(form);
         for (uint64_t i = 0; i < count_ * 500; ++i) {
@@ -139,6 +160,19 @@ TEST_F(Oracle, Sse4) { run_group(Mode::Long, Group::Sse4); }
 TEST_F(Oracle, State) { run_group(Mode::Long, Group::State); }
 TEST_F(Oracle, Privileged) { run_group(Mode::Long, Group::Privileged); }
 TEST_F(Oracle, Segment) { run_group(Mode::Long, Group::Segment); }
+TEST_F(Oracle, Crypto) { run_group(Mode::Long, Group::Crypto); }
+TEST_F(Oracle, Bmi) { run_group(Mode::Long, Group::Bmi); }
+TEST_F(Oracle, Avx) { run_group(Mode::Long, Group::Avx); }
+TEST_F(Oracle, Avx2) { run_group(Mode::Long, Group::Avx2); }
+TEST_F(Oracle, Fma) { run_group(Mode::Long, Group::Fma); }
+TEST_F(Oracle, Gather) { run_gathers(Mode::Long); }
+
+TEST_F(Oracle, CryptoTranslated) { run_group(Mode::Long, Group::Crypto, Runner::Strict); }
+TEST_F(Oracle, BmiTranslated) { run_group(Mode::Long, Group::Bmi, Runner::Strict); }
+TEST_F(Oracle, AvxTranslated) { run_group(Mode::Long, Group::Avx, Runner::Strict); }
+TEST_F(Oracle, Avx2Translated) { run_group(Mode::Long, Group::Avx2, Runner::Strict); }
+TEST_F(Oracle, FmaTranslated) { run_group(Mode::Long, Group::Fma, Runner::Strict); }
+TEST_F(Oracle, GatherTranslated) { run_gathers(Mode::Long, Runner::Strict); }
 
 TEST_F(Oracle, IntegerTranslated) { run_group(Mode::Long, Group::Integer, Runner::Strict); }
 TEST_F(Oracle, StringTranslated) { run_group(Mode::Long, Group::String, Runner::Strict); }
@@ -167,6 +201,12 @@ TEST_F(Oracle, Sse4In32BitCode) { run_group(Mode::Flat32, Group::Sse4); }
 TEST_F(Oracle, StateIn32BitCode) { run_group(Mode::Flat32, Group::State); }
 TEST_F(Oracle, PrivilegedIn32BitCode) { run_group(Mode::Flat32, Group::Privileged); }
 TEST_F(Oracle, SegmentIn32BitCode) { run_group(Mode::Flat32, Group::Segment); }
+TEST_F(Oracle, CryptoIn32BitCode) { run_group(Mode::Flat32, Group::Crypto); }
+TEST_F(Oracle, BmiIn32BitCode) { run_group(Mode::Flat32, Group::Bmi); }
+TEST_F(Oracle, AvxIn32BitCode) { run_group(Mode::Flat32, Group::Avx); }
+TEST_F(Oracle, Avx2In32BitCode) { run_group(Mode::Flat32, Group::Avx2); }
+TEST_F(Oracle, FmaIn32BitCode) { run_group(Mode::Flat32, Group::Fma); }
+TEST_F(Oracle, GatherIn32BitCode) { run_gathers(Mode::Flat32); }
 
 TEST_F(Oracle, IntegerIn16BitCode) { run_group(Mode::Segmented16, Group::Integer); }
 TEST_F(Oracle, StringIn16BitCode) { run_group(Mode::Segmented16, Group::String); }
@@ -176,6 +216,13 @@ TEST_F(Oracle, X87In16BitCode) { run_group(Mode::Segmented16, Group::X87); }
 TEST_F(Oracle, StateIn16BitCode) { run_group(Mode::Segmented16, Group::State); }
 TEST_F(Oracle, PrivilegedIn16BitCode) { run_group(Mode::Segmented16, Group::Privileged); }
 TEST_F(Oracle, SegmentIn16BitCode) { run_group(Mode::Segmented16, Group::Segment); }
+TEST_F(Oracle, BmiIn16BitCode) { run_group(Mode::Segmented16, Group::Bmi); }
+TEST_F(Oracle, AvxIn16BitCode) { run_group(Mode::Segmented16, Group::Avx); }
+TEST_F(Oracle, Avx2In16BitCode) { run_group(Mode::Segmented16, Group::Avx2); }
+
+TEST_F(Oracle, InvalidVex) { run_invalid(Mode::Long); }
+TEST_F(Oracle, InvalidVexIn32BitCode) { run_invalid(Mode::Flat32); }
+TEST_F(Oracle, InvalidVexIn16BitCode) { run_invalid(Mode::Segmented16); }
 
 TEST_F(Oracle, Blocks) { run_blocks(Runner::Interpreter); }
 TEST_F(Oracle, BlocksTranslated) { run_blocks(Runner::Strict); }

@@ -1,4 +1,5 @@
 #include "generate.h"
+#include "native.h"
 
 namespace yado::oracle {
 
@@ -45,6 +46,8 @@ Registers random_registers(Random& random, Mode mode) {
     std::memcpy(r.fx.data() + 24, &mxcsr, 4);
     const unsigned vectors = mode == Mode::Long ? 16 : 8;
     for (unsigned i = 0; i < vectors; ++i) random.vector(r.fx.data() + 160 + 16 * i);
+    if (has_avx())
+        for (unsigned i = 0; i < vectors; ++i) random.vector(r.high.data() + 16 * i);
     return r;
 }
 

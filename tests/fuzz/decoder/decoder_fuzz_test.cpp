@@ -24,21 +24,28 @@ uint64_t environment(const char* name, uint64_t fallback) {
     return text && *text ? std::strtoull(text, nullptr, 0) : fallback;
 }
 
-/// Random bytes, but prefixes and two-byte opcodes more often than one in 256.
+/// Random bytes, but prefixes, two-byte opcodes and VEX more often than one in 256.
 Bytes16 random_bytes(std::mt19937_64& random) {
     static constexpr uint8_t kPrefixes[] = {0x66, 0x67, 0xf2, 0xf3, 0xf0, 0x2e, 0x36, 0x64, 0x65, 0x48, 0x41, 0x4f, 0x44};
     Bytes16 bytes;
     for (uint8_t& b : bytes) b = static_cast<uint8_t>(random());
     size_t at = 0;
     while (at < 4 && random() % 3 == 0) bytes[at++] = kPrefixes[random() % std::size(kPrefixes)];
+    if (random() % 4 == 0) {
+        bytes[at] = random() % 3 ? 0xc4 : 0xc5;
+        if (random() % 4) bytes[at + 1] |= 0xc0;
+        if (bytes[at] == 0xc4) bytes[at + 1] = static_cast<uint8_t>((bytes[at + 1] & 0xe0) | random() % 4);
+        if (random() % 2) bytes[at + 2] |= 0x78;
+        return bytes;
+    }
     if (random() % 2) bytes[at++] = 0x0f;
     if (random() % 8 == 0) bytes[at] = random() % 2 ? 0x38 : 0x3a;
     return bytes;
 }
 
-/// What the level that the interpreter implements leaves out (x86-64-v2 with FXSAVE, XSAVE), or Zydis reads differently.
+/// What the level that the interpreter implements leaves out (x86-64-v3), or Zydis reads differently.
 bool comparable(const ZydisDecodedInstruction& insn) {
-    if (insn.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY) return false;
+    if (insn.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY && insn.encoding != ZYDIS_INSTRUCTION_ENCODING_VEX) return false;
     switch (insn.meta.isa_set) {
         case ZYDIS_ISA_SET_AMD3DNOW: case ZYDIS_ISA_SET_SSE4A: case ZYDIS_ISA_SET_KEYLOCKER: case ZYDIS_ISA_SET_KEYLOCKER_WIDE:
         case ZYDIS_ISA_SET_MPX: case ZYDIS_ISA_SET_CET: case ZYDIS_ISA_SET_PADLOCK_ACE: case ZYDIS_ISA_SET_PADLOCK_PHE:
@@ -83,6 +90,7 @@ class Comparison {
         if (status != DecodeStatus::Ok) return note(bytes, fmt::format("we refuse it: status {}", static_cast<int>(status)));
         if (ours.length != insn_.length) return note(bytes, fmt::format("length {} but Zydis says {}", ours.length, insn_.length));
         compare_memory(bytes, ours);
+        compare_vex(bytes, ours);
     }
 
     /// Truncation: a decoder that is given fewer bytes than the instruction has must ask for more, never read on.
@@ -125,6 +133,19 @@ class Comparison {
             if (ours.addrsize < 8) mine.disp = static_cast<int32_t>(mine.disp), theirs.disp = static_cast<int32_t>(theirs.disp);
             if (mine != theirs) note(bytes, fmt::format("we: {}; Zydis: {}", mine.text(), theirs.text()));
         }
+    }
+
+    void compare_vex(const Bytes16& bytes, const Insn& ours) {
+        const bool vex = insn_.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
+        if (ours.vex != vex) return note(bytes, vex ? "VEX not seen" : "VEX seen");
+        if (!vex) return;
+        const auto& raw = insn_.raw.vex;
+        const bool mode64 = mode_ == CodeMode::Bits64;
+        const bool fields = static_cast<unsigned>(ours.map) == raw.m_mmmm && static_cast<unsigned>(ours.mandatory) == raw.pp &&
+                            ours.rex_w == raw.W && ours.vex_l == raw.L && ours.vvvv == (~raw.vvvv & 15u) && ours.opcode == insn_.opcode;
+        if (!fields) note(bytes, fmt::format("fields: map {} pp {} W {} L {} vvvv {}", static_cast<int>(ours.map),
+                                             static_cast<int>(ours.mandatory), ours.rex_w, ours.vex_l, ours.vvvv + 0));
+        if (ours.modrm != 0 && ours.reg != ((ours.modrm >> 3 & 7) | (mode64 && !raw.R ? 8 : 0))) note(bytes, "ModRM.reg");
     }
 
     void note(const Bytes16& bytes, const std::string& what) {

@@ -86,9 +86,71 @@ TEST(Decode, FifteenBytesAreNotTooLong) {
     EXPECT_EQ(d.i.length, 15);
 }
 
-TEST(Decode, VexAndEvexAreUndefinedInSixtyFourBitMode) {
-    for (const uint8_t op : {0xc4, 0xc5, 0x62})
-        EXPECT_EQ(decode_bytes(CodeMode::Bits64, {op, 0xf8, 0x77, 0, 0, 0}).status, DecodeStatus::Undefined);
+TEST(Decode, EvexIsUndefinedInSixtyFourBitMode) {
+    EXPECT_EQ(decode_bytes(CodeMode::Bits64, {0x62, 0xf8, 0x77, 0, 0, 0}).status, DecodeStatus::Undefined);
+}
+
+TEST(Decode, AThreeByteVexPrefixFillsMapPrefixRegistersAndW) {
+    const auto d = decode_bytes(CodeMode::Bits64, {0xc4, 0x42, 0x9d, 0xb8, 0x14, 0x8b});  // vfmadd231pd ymm10, ymm12, [r11+rcx*4]
+    ASSERT_EQ(d.status, DecodeStatus::Ok);
+    EXPECT_EQ(d.i.length, 6);
+    EXPECT_TRUE(d.i.vex && d.i.vex_l && d.i.rex_w && d.i.mem);
+    EXPECT_EQ(d.i.map, Map::Of38);
+    EXPECT_EQ(d.i.mandatory, Mandatory::P66);
+    EXPECT_EQ(d.i.vvvv, 12);
+    EXPECT_EQ(d.i.reg, 10);
+    EXPECT_EQ(d.i.base, cpu::R11);
+    EXPECT_EQ(d.i.index, cpu::RCX);
+    EXPECT_FALSE(d.i.rex || d.i.op66);
+}
+
+TEST(Decode, ATwoByteVexPrefixExtendsTheRegisterFieldOnly) {
+    const auto d = decode_bytes(CodeMode::Bits64, {0xc5, 0x2a, 0x58, 0xca});  // vaddss xmm9, xmm10, xmm2
+    ASSERT_EQ(d.status, DecodeStatus::Ok);
+    EXPECT_EQ(d.i.length, 4);
+    EXPECT_EQ(d.i.map, Map::Of);
+    EXPECT_EQ(d.i.mandatory, Mandatory::PF3);
+    EXPECT_FALSE(d.i.vex_l || d.i.rex_w);
+    EXPECT_EQ(d.i.reg, 9);
+    EXPECT_EQ(d.i.vvvv, 10);
+    EXPECT_EQ(d.i.rm, 2);
+}
+
+TEST(Decode, VzeroupperHasNoModrmByte) {
+    const auto d = decode_bytes(CodeMode::Bits64, {0xc5, 0xf8, 0x77, 0xff});
+    ASSERT_EQ(d.status, DecodeStatus::Ok);
+    EXPECT_EQ(d.i.length, 3);
+    EXPECT_EQ(d.i.vvvv, 0);
+}
+
+TEST(Decode, OutsideSixtyFourBitModeVexTakesTheEncodingsThatAreNoFarPointerLoads) {
+    EXPECT_FALSE(decode_bytes(CodeMode::Bits32, {0xc5, 0x3a, 0x58, 0xca}).i.vex);
+    EXPECT_FALSE(decode_bytes(CodeMode::Bits16, {0xc4, 0x42, 0x9d, 0xb8}).i.vex);
+    const auto d = decode_bytes(CodeMode::Bits32, {0xc4, 0xc1, 0x6a, 0x58, 0xca});  // B means nothing
+    ASSERT_EQ(d.status, DecodeStatus::Ok);
+    EXPECT_TRUE(d.i.vex);
+    EXPECT_EQ(d.i.rm, 2);
+    EXPECT_EQ(d.i.vvvv, 2);
+}
+
+TEST(Decode, LegacyPrefixesBeforeVexAreUndefined) {
+    for (const uint8_t prefix : {0x66, 0xf2, 0xf3, 0xf0, 0x40, 0x48})
+        EXPECT_EQ(decode_bytes(CodeMode::Bits64, {prefix, 0xc5, 0xf8, 0x58, 0xca}).status, DecodeStatus::Undefined) << +prefix;
+    for (const uint8_t prefix : {0x67, 0x65, 0x2e})
+        EXPECT_EQ(decode_bytes(CodeMode::Bits64, {prefix, 0xc5, 0xf8, 0x58, 0xca}).status, DecodeStatus::Ok) << +prefix;
+}
+
+TEST(Decode, VexHasThreeOpcodeMaps) {
+    for (const uint8_t map : {0, 4, 5, 31})
+        EXPECT_EQ(decode_bytes(CodeMode::Bits64, {0xc4, static_cast<uint8_t>(0xe0 | map), 0x78, 0x58, 0xca, 0}).status, DecodeStatus::Undefined) << +map;
+    EXPECT_EQ(decode_bytes(CodeMode::Bits64, {0xc4, 0xe3, 0x79, 0x04, 0xca, 7}).i.imm, 7);
+}
+
+TEST(Decode, TheIndexOfAGatherIsAVectorRegisterAndMayBeFour) {
+    const auto d = decode_bytes(CodeMode::Bits64, {0xc4, 0xe2, 0x69, 0x90, 0x0c, 0x20});  // vpgatherdd xmm1, [rax+xmm4], xmm2
+    ASSERT_EQ(d.status, DecodeStatus::Ok);
+    EXPECT_EQ(d.i.index, 4);
+    EXPECT_EQ(d.i.base, cpu::RAX);
 }
 
 TEST(Decode, TestIsTheOnlyMemberOfItsGroupWithAnImmediate) {
