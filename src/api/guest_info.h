@@ -51,7 +51,7 @@ struct GuestInfo {
     int32_t pid = 0;
     RunState state = RunState::Starting;
     StopReason stop_reason = StopReason::None;
-    std::string engine;         ///< "kvm" or "bt"
+    std::string engine;         ///< "kvm" or "bt"; "" while it is being chosen
     std::string engine_reason;  ///< why auto took it
     std::string cpu;            ///< model
     uint32_t cpus = 0;

@@ -12,8 +12,8 @@ Result<std::unique_ptr<HostRun>> HostRun::create(const api::GuestConfig& config,
     run->socket_ = run->claim_.socket();
     run->ended_ = Fd(eventfd(0, EFD_CLOEXEC));
     YADO_TRY(run->claim_.put("guest.json", api::to_json(config)));
-    run->guest_ = YADO_TRY(platform.create_guest(config, directory.verdict_file()));
-    run->server_ = YADO_TRY(control::Server::start(run->socket_, run->port()));  // answers while files are opened and read
+    run->guest_ = platform.create_guest(config, directory.verdict_file());
+    run->server_ = YADO_TRY(control::Server::start(run->socket_, run->port()));  // answers while KVM is probed and files are read
     YADO_TRY(run->guest_->build());
     run->bridge_ = YADO_TRY(control::ConsoleBridge::start(config.console, run->port().console()));
     run->place_ = run->bridge_->where();

@@ -12,7 +12,7 @@ namespace yado::apps {
 
 /// What the program needs of the machine underneath.
 struct Platform {
-    std::function<Result<std::unique_ptr<assemble::Guest>>(const api::GuestConfig&, const std::string& verdict_file)> create_guest;
+    std::function<std::unique_ptr<assemble::Guest>(const api::GuestConfig&, const std::string& verdict_file)> create_guest;
     std::function<std::vector<assemble::EngineFinding>(const std::string& verdict_file)> probe_engines;
 };
 

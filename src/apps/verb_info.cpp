@@ -10,7 +10,7 @@ void print_info(const api::GuestInfo& info) {
     print_table({{"NAME", info.name},
                  {"state", std::string(api::to_string(info.state))},
                  {"pid", fmt::format("{}", info.pid)},
-                 {"engine", info.engine_reason.empty() ? info.engine : fmt::format("{} ({})", info.engine, info.engine_reason)},
+                 {"engine", info.engine.empty() ? "-" : info.engine_reason.empty() ? info.engine : fmt::format("{} ({})", info.engine, info.engine_reason)},
                  {"cpu", fmt::format("{} x {}", info.cpus, info.cpu)},
                  {"memory", api::to_string(info.memory)},
                  {"uptime", duration_text(info.uptime)},

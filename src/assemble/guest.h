@@ -2,9 +2,9 @@
 //
 //     create_guest(config) -> build() -> start() -> wait() -> ExitReport
 //
-// Creating chooses the engine. Building opens every file, takes every lock and allocates RAM, so that all that can be wrong
-// with a configuration is reported before the first instruction runs. The port answers from the creation on: however long
-// disks and kernel take, the guest can be reached, and is "starting".
+// Building chooses the engine, opens every file, takes every lock and allocates RAM, so that all that can be wrong with a
+// configuration is reported before the first instruction runs. The port answers from the creation on: however long the
+// building takes, the guest can be reached, and is "starting".
 #pragma once
 
 #include <memory>
@@ -23,7 +23,7 @@ class Guest {
     virtual ~Guest() = default;
 
     /// Makes the machine and puts kernel and initrd into its memory. Once. Errors: NotFound, Denied, Conflict (image locked),
-    /// Usage, Corrupt, Failed (not a kernel); one line that names the file.
+    /// Usage, Corrupt, Failed (not a kernel), those of the engine that was asked for; one line that names the file.
     virtual Result<> build() = 0;
     /// Starts the vCPUs. Once, after build(). Nothing happens to a guest that was powered off before: it has ended.
     virtual Result<> start() = 0;
@@ -36,8 +36,7 @@ class Guest {
 
 /// `verdict_file`: where `--engine auto` keeps what it found out about KVM, in a folder that only we may write to; "": nowhere.
 /// The config has ids (api::assign_ids), was validated, and its image name was resolved to kernel and disks.
-/// Errors: those of the engine that was asked for; Usage (memory).
-Result<std::unique_ptr<Guest>> create_guest(const api::GuestConfig& config, const std::string& verdict_file);
+std::unique_ptr<Guest> create_guest(const api::GuestConfig& config, const std::string& verdict_file);
 
 /// One engine as `yado doctor` shows it.
 struct EngineFinding {

@@ -2,14 +2,12 @@
 
 #include <unistd.h>
 
-#include <future>
-
 #include "assemble/kernel_loader.h"
 
 namespace yado::assemble {
 
-GuestImpl::GuestImpl(const api::GuestConfig& config, ChosenEngine engine, machine::Layout layout)
-    : config_(config), engine_(std::move(engine)), layout_(layout), processors_([this](unsigned, const cpu::ShutdownRequest& r) { on_shutdown(r); }) {}
+GuestImpl::GuestImpl(const api::GuestConfig& config, const std::string& verdict_file)
+    : config_(config), verdict_file_(verdict_file), processors_([this](unsigned, const cpu::ShutdownRequest& r) { on_shutdown(r); }) {}
 
 GuestImpl::~GuestImpl() {
     (void)power_off();  // Conflict if it was never assembled: fine
@@ -19,8 +17,9 @@ GuestImpl::~GuestImpl() {
 }
 
 Result<> GuestImpl::assemble() {
-    const auto measured = std::async(std::launch::async, [this] { return engine_.engine->tsc_hz(); });  // while files are read
-    YADO_TRY(layout_.populate(memory_));
+    engine_ = YADO_TRY(choose_engine(config_.engine, verdict_file_));
+    layout_ = YADO_TRY(machine::Layout::create(config_.memory, engine_.identity.physical_address_bits));
+    YADO_TRY(layout_->populate(memory_));
     model_ = YADO_TRY(cpu::make_model(config_.cpu, engine_.features, config_.cpus, engine_.engine->tsc_hz(), engine_.identity));
     YADO_TRY(engine_.engine->map_memory(memory_));
     YADO_TRY(make_chipset());
@@ -98,7 +97,7 @@ Result<> GuestImpl::make_processors() {
 Result<> GuestImpl::load() {
     const unsigned address_bits = engine_.identity.physical_address_bits;
     const auto tables = YADO_TRY(machine::acpi::install(memory_, {.vcpus = config_.cpus, .physical_address_bits = address_bits}));
-    loaded_ = YADO_TRY(load_kernel(config_, layout_, tables.rsdp, memory_));
+    loaded_ = YADO_TRY(load_kernel(config_, *layout_, tables.rsdp, memory_));
     return {};
 }
 
@@ -157,10 +156,8 @@ api::ExitReport GuestImpl::wait() {
     return report;
 }
 
-Result<std::unique_ptr<Guest>> create_guest(const api::GuestConfig& config, const std::string& verdict_file) {
-    ChosenEngine engine = YADO_TRY(choose_engine(config.engine, verdict_file));
-    const auto layout = YADO_TRY(machine::Layout::create(config.memory, engine.identity.physical_address_bits));
-    return std::make_unique<GuestImpl>(config, std::move(engine), layout);
+std::unique_ptr<Guest> create_guest(const api::GuestConfig& config, const std::string& verdict_file) {
+    return std::make_unique<GuestImpl>(config, verdict_file);
 }
 
 }  // namespace yado::assemble

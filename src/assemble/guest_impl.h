@@ -25,7 +25,7 @@ namespace yado::assemble {
 
 class GuestImpl final : public Guest, private api::GuestPort {
   public:
-    GuestImpl(const api::GuestConfig& config, ChosenEngine engine, machine::Layout layout);
+    GuestImpl(const api::GuestConfig& config, const std::string& verdict_file);
     ~GuestImpl() override;
 
     // Guest
@@ -61,13 +61,14 @@ class GuestImpl final : public Guest, private api::GuestPort {
     void on_event(std::string_view kind, std::string_view detail);
 
     api::GuestConfig config_;
+    std::string verdict_file_;
+    mem::GuestMemory memory_;  ///< outlives the engine, which watches it for changed code
     ChosenEngine engine_;
-    machine::Layout layout_;
+    std::optional<machine::Layout> layout_;  ///< from the engine's choice on
     cpu::CpuModel model_;
     SystemClock clock_;
     api::EventLog events_{clock_};
     api::ConsoleHub console_;
-    mem::GuestMemory memory_;
     bus::AddressSpace ports_{"port", 0x10000};
     bus::AddressSpace mmio_{"memory", 1ull << 52};
     mutable io::ExecutorThread control_{"control"};
@@ -82,7 +83,7 @@ class GuestImpl final : public Guest, private api::GuestPort {
     std::unique_ptr<vm::RunControl> run_;
     std::optional<machine::boot::Entry> loaded_;  ///< in memory already, for the first boot
 
-    std::atomic<bool> assembled_{false};     ///< release after run_ is made; acquired by those who use it through the port
+    std::atomic<bool> assembled_{false};     ///< release after run_ is made; acquired by the port before it uses engine_ and run_
     mutable std::shared_mutex parts_mutex_;  ///< exclusive when the following change
     bool parts_there_ = false;               ///< assembled, and not yet ended
     std::vector<api::DeviceInfo> last_devices_;

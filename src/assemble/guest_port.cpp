@@ -38,14 +38,15 @@ api::RunState GuestImpl::state() const {
 }
 
 api::GuestInfo GuestImpl::info() const {
-    const auto stopped = assembled_.load(std::memory_order_acquire) ? run_->stopped() : std::nullopt;
+    const bool assembled = assembled_.load(std::memory_order_acquire);
+    const auto stopped = assembled ? run_->stopped() : std::nullopt;
     const Nanoseconds started = started_;
     return {.name = config_.name,
             .pid = getpid(),
             .state = state(),
             .stop_reason = stopped ? stopped->reason : api::StopReason::None,
-            .engine = engine_.engine->name(),
-            .engine_reason = engine_.reason,
+            .engine = assembled ? engine_.engine->name() : "",
+            .engine_reason = assembled ? engine_.reason : "",
             .cpu = config_.cpu,
             .cpus = config_.cpus,
             .memory = config_.memory,

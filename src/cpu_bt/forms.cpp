@@ -218,8 +218,8 @@ Form bit_test_immediate(unsigned group) {
 }
 
 /// POPCNT, TZCNT, LZCNT. Without its feature TZCNT is BSF, and LZCNT BSR.
-Form counting() {
-    Form f = modrm(Use::Write, Use::Read, flag::All);
+Form counting(uint8_t set) {
+    Form f = modrm(Use::Write, Use::Read, set);
     f.keeps_f3 = true;
     return f;
 }
@@ -230,10 +230,10 @@ Form two_byte_form(const Insn& i, const cpu::CpuModel& model) {
     if (i.opcode == 0xba) return bit_test_immediate(group);
     if (i.opcode == 0xb8) {
         if (i.mandatory != Mandatory::PF3 || !model.has(cpu::Feature::POPCNT)) return kInterpreted;
-        return counting();
+        return counting(flag::All);
     }
-    if (i.opcode == 0xbc && i.rep && model.has(cpu::Feature::BMI1)) return counting();
-    if (i.opcode == 0xbd && i.rep && model.has(cpu::Feature::LZCNT)) return counting();
+    if (i.opcode == 0xbc && i.rep && model.has(cpu::Feature::BMI1)) return counting(flag::C | flag::Z);
+    if (i.opcode == 0xbd && i.rep && model.has(cpu::Feature::LZCNT)) return counting(flag::C | flag::Z);
     if (i.mem && (i.opcode & 0xe7) == 0xa3) return kInterpreted;  // bit strings reach beyond the operand
     if (i.opcode == 0xc3 && (!i.mem || i.mandatory != Mandatory::None || i.opsize == 2)) return kInterpreted;
     if (i.opcode >= 0xc8 && i.opcode <= 0xcf && i.opsize == 2) return kInterpreted;

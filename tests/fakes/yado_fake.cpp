@@ -76,7 +76,7 @@ class FakeGuest final : public assemble::Guest {
     api::ExitReport report_;
 };
 
-Result<std::unique_ptr<assemble::Guest>> create(const api::GuestConfig& config, const std::string&) { return std::make_unique<FakeGuest>(config); }
+std::unique_ptr<assemble::Guest> create(const api::GuestConfig& config, const std::string&) { return std::make_unique<FakeGuest>(config); }
 
 }  // namespace
 

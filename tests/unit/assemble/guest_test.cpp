@@ -22,7 +22,7 @@ struct GuestLife : testing::Test {
         config.kernel = folder + "/kernel";
         config.console.kind = api::ConsoleKind::None;
         put_kernel();
-        guest = *create_guest(config, "");
+        guest = create_guest(config, "");
     }
     ~GuestLife() override {
         guest.reset();
@@ -43,7 +43,7 @@ struct GuestLife : testing::Test {
 TEST_F(GuestLife, BeforeItIsBuiltThePortAnswers) {
     api::GuestPort& port = guest->port();
     EXPECT_EQ(port.info().state, api::RunState::Starting);
-    EXPECT_EQ(port.info().engine, "bt");
+    EXPECT_EQ(port.info().engine, "");
     EXPECT_TRUE(port.devices().empty());
     EXPECT_TRUE(port.counters().empty());
     for (const auto verb : {&api::GuestPort::pause, &api::GuestPort::resume, &api::GuestPort::reset, &api::GuestPort::power_button, &api::GuestPort::power_off})
@@ -61,6 +61,7 @@ TEST_F(GuestLife, BuildingMakesTheDevices) {
     });
     ASSERT_TRUE(guest->build());
     done = true;
+    EXPECT_EQ(guest->port().info().engine, "bt");
     EXPECT_FALSE(guest->port().devices().empty());
     EXPECT_FALSE(guest->port().counters().empty());
 }
