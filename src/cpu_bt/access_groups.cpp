@@ -31,6 +31,7 @@ uint16_t written_by(const Insn& i, const Form& f) {
     if (is(f, &T::lea) || is(f, &T::move_immediate) || is(f, &T::byte_swap) || is(f, &T::pop_register)) return bit(i.reg);
     if (is(f, &T::move_immediate_byte)) return bit(i.reg) | bit(i.reg & 3);
     uint16_t mask = 0;
+    if (writes(f.vvvv)) mask |= bit(i.vvvv);
     // a byte register 4 to 7 may be a high byte of 0 to 3
     if (!f.vector_reg && writes(f.reg)) mask |= bit(i.reg) | (f.reg_width == Width::Byte ? bit(i.reg & 3) : 0);
     if (!i.mem && !f.vector_rm && writes(f.rm)) mask |= bit(i.rm) | (f.rm_width == Width::Byte ? bit(i.rm & 3) : 0);
@@ -88,7 +89,7 @@ AccessGroups::Address AccessGroups::stack_address(unsigned guest, int64_t offset
 
 void AccessGroups::operand_access(unsigned n, const Insn& i, const Form& f) {
     if (i.addrsize != 8) return;
-    const unsigned size = f.rm_width == Width::Operand ? i.opsize : static_cast<unsigned>(f.rm_width);
+    const unsigned size = operand_bytes(i, f);
     const bool exchange = is(f, &T::modrm) && i.map == Map::One && (i.opcode & 0xfe) == 0x86;
     add(n, AccessKind::Operand, address_of(i), size, writes(f.rm), f.aligned || i.lock || exchange);
 }

@@ -43,9 +43,7 @@ Fields fields_of(int reg, const Rm& rm) {
 
 }  // namespace
 
-void Assembler::encode(const Encoding& e, int reg, const Rm& rm) {
-    const Fields f = fields_of(reg, rm);
-    const uint8_t rex = f.rex | (e.w ? 8 : 0);
+void Assembler::legacy_prefixes(const Encoding& e, uint8_t rex) {
     if (e.lock) db(0xf0);
     if (e.p66) db(0x66);
     if (e.pf3) db(0xf3);
@@ -54,6 +52,22 @@ void Assembler::encode(const Encoding& e, int reg, const Rm& rm) {
     if (e.map != Map::One) db(0x0f);
     if (e.map == Map::Of38) db(0x38);
     if (e.map == Map::Of3A) db(0x3a);
+}
+
+/// The three-byte form: SDM vol. 2, 2.3.5.
+void Assembler::vex_prefix(const Encoding& e, uint8_t rex) {
+    const unsigned map = e.map == Map::Of ? 1 : e.map == Map::Of38 ? 2 : 3;
+    const unsigned pp = e.p66 ? 1 : e.pf3 ? 2 : e.pf2 ? 3 : 0;
+    db(0xc4);
+    db((~rex & 7) << 5 | map);
+    db((rex & 8 ? 0x80 : 0) | (~e.vvvv & 15) << 3 | (e.l ? 4 : 0) | pp);
+}
+
+void Assembler::encode(const Encoding& e, int reg, const Rm& rm) {
+    const Fields f = fields_of(reg, rm);
+    const uint8_t rex = f.rex | (e.w ? 8 : 0);
+    if (e.vex) vex_prefix(e, rex);
+    else legacy_prefixes(e, rex);
     db(e.opcode);
     db(f.modrm);
     if (f.has_sib) db(f.sib);

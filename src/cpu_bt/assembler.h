@@ -31,6 +31,8 @@ struct Encoding {
     uint8_t opcode = 0;
     bool p66 = false, pf3 = false, pf2 = false, lock = false;
     bool w = false;
+    bool vex = false, l = false;
+    uint8_t vvvv = 0;           ///< a host register
     bool byte_operand = false;  ///< a byte register that must not become AH to BH: REX always
 };
 
@@ -62,6 +64,10 @@ class Assembler : public Xbyak::CodeGenerator {
     void call_to(size_t target);
     /// Overwrites code at `from`, of at least five bytes, that is entered only there.
     void replace_by_jump(size_t from, size_t target);
+
+  private:
+    void legacy_prefixes(const Encoding& e, uint8_t rex);
+    void vex_prefix(const Encoding& e, uint8_t rex);
 };
 
 /// Condition numbers of Jcc (SDM vol. 1, appendix B).

@@ -29,7 +29,10 @@ std::optional<BlockTranslator::Entries> BlockTranslator::translate(Block& block)
 }
 
 void BlockTranslator::find_forms() {
-    for (unsigned n = 0; n < block_->count; ++n) forms_[n] = form_of(block_->insn[n], model_);
+    for (unsigned n = 0; n < block_->count; ++n) {
+        forms_[n] = form_of(block_->insn[n], model_);
+        if (forms_[n].translate && refuses(block_->insn[n], forms_[n])) forms_[n] = {};
+    }
     if (block_->refused) forms_[block_->count - 1] = {};
 }
 

@@ -40,6 +40,8 @@ class BlockTranslator {
     // --- instructions by form (forms.cpp names these) -----------------------------------------------------------------
     void modrm(const Insn& i, const Form& f);
     void vector(const Insn& i, const Form& f);
+    void vector_zero(const Insn& i, const Form& f);
+    void bit_manipulation(const Insn& i, const Form& f);
     void accumulator_immediate(const Insn& i, const Form& f);
     void shift_by_cl(const Insn& i, const Form& f);
     void multiply(const Insn& i, const Form& f);
@@ -122,6 +124,9 @@ class BlockTranslator {
     void before_check();
     void keep_flags_for(const Form& f);
     bool needs_host_flags(const Form& f) const;
+    /// True if an instruction is left to the interpreter though its form is known (refusals.cpp).
+    bool refuses(const Insn& i, const Form& f) const;
+    bool refuses_modrm(const Insn& i, const Form& f) const;
     void run_interpreted();
     void cold(unsigned condition, Cold::Kind kind);
     void cold_always(Cold::Kind kind);

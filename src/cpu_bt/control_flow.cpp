@@ -88,7 +88,6 @@ void BlockTranslator::branch_beyond_page(unsigned condition, int64_t target) {
 void BlockTranslator::jump(const Insn& i, const Form&) { go_direct(after(i) + i.imm); }
 
 void BlockTranslator::jump_indirect(const Insn& i, const Form&) {
-    if (i.mem && !addressable(i)) return run_interpreted();
     if (i.mem) {
         code_.encode({.opcode = 0x8b, .w = true}, kRax, memory_operand(i, 8, false));
     } else {
@@ -130,7 +129,6 @@ void BlockTranslator::finish_call(const Insn& i) {
 }
 
 void BlockTranslator::call_indirect(const Insn& i, const Form&) {
-    if (i.mem && !addressable(i)) return run_interpreted();
     if (i.mem) {
         code_.encode({.opcode = 0x8b, .w = true}, kRax, memory_operand(i, 8, false));
     } else {

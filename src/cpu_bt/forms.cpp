@@ -247,8 +247,23 @@ Form two_byte_form(const Insn& i, const cpu::CpuModel& model) {
 
 }  // namespace
 
+unsigned operand_bytes(const Insn& i, const Form& f) {
+    const bool wide = i.vex ? i.rex_w : i.opsize == 8;
+    if (f.rm_width == Width::Operand) return i.vex ? (wide ? 8 : 4) : i.opsize;
+    const auto bytes = static_cast<unsigned>(f.rm_width);
+    if (!i.vex) return bytes;
+    switch (f.vex_size) {
+    case VexSize::Fixed: return bytes;
+    case VexSize::Full: return i.vex_l ? 32 : 16;
+    case VexSize::Twice: return i.vex_l ? 2 * bytes : bytes;
+    case VexSize::Duplicate: return i.vex_l ? 32 : 8;
+    case VexSize::Scalar: return wide ? 8 : 4;
+    }
+    return bytes;
+}
+
 Form form_of(const Insn& i, const cpu::CpuModel& model) {
-    if (i.vex) return kInterpreted;
+    if (i.vex) return vex_form(i, model);
     if (const Form f = vector_form(i, model); f.translate) return f;
     if (i.map == Map::One) return one_byte_form(i);
     if (i.map == Map::Of) return two_byte_form(i, model);

@@ -33,6 +33,15 @@ constexpr bool writes(Use u) { return u == Use::Write || u == Use::Modify; }
 /// An operand's size in bytes where it is not the operand size.
 enum class Width : uint8_t { Operand = 0, Byte = 1, Word = 2, Dword = 4, Qword = 8, Xmm = 16 };
 
+/// What VEX.L and VEX.W make of a memory operand's size.
+enum class VexSize : uint8_t {
+    Fixed,
+    Full,       ///< 16 or 32 bytes
+    Twice,      ///< doubled by L
+    Duplicate,  ///< 8 or 32: VMOVDDUP
+    Scalar,     ///< 4 or 8 by W
+};
+
 struct Form {
     using Translate = void (BlockTranslator::*)(const Insn&, const Form&);
     Translate translate = nullptr;   ///< nullptr: the interpreter runs it in the middle of the block
@@ -42,6 +51,8 @@ struct Form {
     bool changes_flags = false;      ///< may change flags (those not in flags_set may keep their value)
     Use reg = Use::None, rm = Use::None;
     Width reg_width = Width::Operand, rm_width = Width::Operand;
+    Use vvvv = Use::None;            ///< a general register in VEX.vvvv
+    VexSize vex_size = VexSize::Fixed;
     uint8_t immediate = 0;           ///< bytes that follow the operands when re-encoded
     bool vector_reg = false, vector_rm = false;
     bool aligned = false;            ///< a memory operand of 16 bytes that is not aligned raises #GP
@@ -51,6 +62,11 @@ struct Form {
 
 /// SSE to SSE4.2, AES, PCLMULQDQ, SHA; translate == nullptr: none of them.
 Form vector_form(const Insn& i, const cpu::CpuModel& model);
+
+/// The same for VEX-encoded instructions, as vector_form and for BMI.
+Form vex_form(const Insn& i, const cpu::CpuModel& model);
+/// A memory operand's size in bytes.
+unsigned operand_bytes(const Insn& i, const Form& f);
 
 /// The form of a decoded instruction of 64-bit code on a processor of this model.
 Form form_of(const Insn& i, const cpu::CpuModel& model);

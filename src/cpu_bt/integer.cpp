@@ -24,8 +24,6 @@ void BlockTranslator::accumulator_immediate(const Insn& i, const Form& f) {
 }
 
 void BlockTranslator::shift_by_cl(const Insn& i, const Form& f) {
-    const bool source_at_home = f.reg != Use::None && host(i.reg) == kAtHome;
-    if (has_high_byte(i, f) || (i.mem && (!addressable(i) || source_at_home))) return run_interpreted();
     Rm rm = Rm::of(host(i.rm));
     if (i.mem) {
         const Rm at = only_rcx(memory_operand(i, size_of(i, f.rm_width), true));
@@ -49,7 +47,6 @@ Rm BlockTranslator::source(const Insn& i, const Form& f) {
 }
 
 void BlockTranslator::multiply(const Insn& i, const Form& f) {
-    if (has_high_byte(i, f) || (i.mem && !addressable(i))) return run_interpreted();
     const Rm rm = source(i, f);
     keep_flags_for(f);
     code_.move(kRax, kGuestRax);
@@ -61,7 +58,6 @@ void BlockTranslator::multiply(const Insn& i, const Form& f) {
 /// The fast path takes what cannot raise #DE: unsigned with a high half below the divisor; signed with a dividend that
 /// fits the operand size, and a divisor other than 0 and -1.
 void BlockTranslator::divide(const Insn& i, const Form& f) {
-    if (i.mem && !addressable(i)) return run_interpreted();
     const bool wide = i.opsize == 8;
     const Rm rm = source(i, f);
     code_.encode({.opcode = 0x8b, .w = wide}, kRcx, rm);
@@ -94,7 +90,6 @@ void BlockTranslator::check_signed_division(bool wide) {
 }
 
 void BlockTranslator::compare_exchange(const Insn& i, const Form& f) {
-    if (!i.mem || has_high_byte(i, f) || !addressable(i) || host(i.reg) == kAtHome) return run_interpreted();
     const unsigned size = size_of(i, f.rm_width);
     const Rm rm = only_rcx(memory_operand(i, size, true, i.lock ? Aligned::Yes : Aligned::No));
     code_.move(kRax, kGuestRax);
@@ -104,14 +99,12 @@ void BlockTranslator::compare_exchange(const Insn& i, const Form& f) {
 }
 
 void BlockTranslator::lea(const Insn& i, const Form&) {
-    if (i.opsize == 2 || i.addrsize != 8 || !addressable(i) || !i.mem) return run_interpreted();
     const HostReg to = host(i.reg) == kAtHome ? kRax : host(i.reg);
     code_.encode({.opcode = 0x8d, .w = i.opsize == 8}, to, effective(i));
     set_guest(i.reg, to);
 }
 
 void BlockTranslator::move_immediate(const Insn& i, const Form&) {
-    if (i.opsize == 2) return run_interpreted();
     const HostReg to = host(i.reg) == kAtHome ? kRax : host(i.reg);
     if (i.opsize == 8) code_.mov(Assembler::r64(to), i.imm64);
     else code_.mov(Assembler::r32(to), static_cast<uint32_t>(i.imm));
@@ -119,14 +112,12 @@ void BlockTranslator::move_immediate(const Insn& i, const Form&) {
 }
 
 void BlockTranslator::move_immediate_byte(const Insn& i, const Form&) {
-    if (!i.rex && i.reg >= 4) return run_interpreted();
     const Rm to = host(i.reg) == kAtHome ? Rm::home(i.reg) : Rm::of(host(i.reg));
     code_.encode({.opcode = 0xc6, .byte_operand = true}, 0, to);
     code_.immediate(i.imm, 1);
 }
 
 void BlockTranslator::exchange_accumulator(const Insn& i, const Form&) {
-    if (i.opsize == 2) return run_interpreted();
     const HostReg other = value_of(i.reg, kRcx);
     code_.encode({.opcode = 0x8b, .w = i.opsize == 8}, kRax, Rm::of(kGuestRax));
     code_.encode({.opcode = 0x8b, .w = i.opsize == 8}, kGuestRax, Rm::of(other));
@@ -161,12 +152,30 @@ void BlockTranslator::carry_flag(const Insn& i, const Form& f) {
     flags_.changed();
 }
 
+/// BMI1 and BMI2: three operands in general registers. MULX reads RDX, which is where the guest's is.
+void BlockTranslator::bit_manipulation(const Insn& i, const Form& f) {
+    const bool vvvv_at_home = f.vvvv != Use::None && host(i.vvvv) == kAtHome;
+    const bool reg_at_home = f.reg != Use::None && host(i.reg) == kAtHome;
+    Rm rm = host(i.rm) == kAtHome ? Rm::home(i.rm) : Rm::of(host(i.rm));
+    if (i.mem) rm = only_rcx(memory_operand(i, operand_bytes(i, f), false));
+    keep_flags_for(f);
+    Encoding e = encoding_of(i, f);
+    // A result at home may share rax with a source there: it is written last.
+    if (f.vvvv != Use::None) e.vvvv = static_cast<uint8_t>(reads(f.vvvv) ? value_of(i.vvvv, kRax) : vvvv_at_home ? kRax : host(i.vvvv));
+    const int reg = f.reg == Use::None ? i.modrm >> 3 & 7 : reg_at_home ? kRax : host(i.reg);
+    code_.encode(e, reg, rm);
+    if (f.immediate) code_.immediate(i.imm, f.immediate);
+    if (f.changes_flags) flags_.changed();
+    if (reg_at_home) code_.store(at::home(i.reg), kRax);
+    if (vvvv_at_home && writes(f.vvvv)) code_.store(at::home(i.vvvv), kRax);
+    if (i.mem) resume_here();
+}
+
 // --- the stack: 64-bit pushes and pops ------------------------------------------------------------------------------------------
 
 void BlockTranslator::adjust_stack(int32_t by) { code_.lea(kStack, code_.ptr[kStack + by]); }
 
 void BlockTranslator::push_register(const Insn& i, const Form&) {
-    if (i.opsize != 8) return run_interpreted();
     Rm rm = stack_operand(cpu::RSP, -8, true);
     if (host(i.reg) == kAtHome) rm = only_rcx(rm);
     code_.encode({.opcode = 0x89, .w = true}, value_of(i.reg, kRax), rm);
@@ -175,7 +184,6 @@ void BlockTranslator::push_register(const Insn& i, const Form&) {
 }
 
 void BlockTranslator::push_immediate(const Insn& i, const Form&) {
-    if (i.opsize != 8) return run_interpreted();
     code_.encode({.opcode = 0xc7, .w = true}, 0, stack_operand(cpu::RSP, -8, true));
     code_.immediate(i.imm, 4);
     adjust_stack(-8);
@@ -192,15 +200,13 @@ void BlockTranslator::push_kept() {
 }
 
 void BlockTranslator::push_memory(const Insn& i, const Form&) {
-    if (i.opsize != 8 || !addressable(i)) return run_interpreted();
     code_.encode({.opcode = 0x8b, .w = true}, kRax, memory_operand(i, 8, false));
     code_.store(at::kKept, kRax);
     push_kept();
 }
 
 /// RFLAGS from Core::aflags (LAHF's layout, OF in bit 0) and sysflags; RF and VM are never set here.
-void BlockTranslator::push_flags(const Insn& i, const Form&) {
-    if (i.opsize != 8) return run_interpreted();
+void BlockTranslator::push_flags(const Insn&, const Form&) {
     flags_.save();
     code_.movzx(code_.eax, code_.word[code_.rbp + at::kFlags]);
     code_.mov(code_.ecx, code_.eax);
@@ -224,7 +230,6 @@ void BlockTranslator::clear_interrupt_flag(const Insn&, const Form&) {
 }
 
 void BlockTranslator::pop_register(const Insn& i, const Form&) {
-    if (i.opsize != 8) return run_interpreted();
     const Rm rm = stack_operand(cpu::RSP, 0, false);
     adjust_stack(8);
     const HostReg to = host(i.reg) == kAtHome ? kRax : host(i.reg);
@@ -233,8 +238,7 @@ void BlockTranslator::pop_register(const Insn& i, const Form&) {
     resume_here();
 }
 
-void BlockTranslator::leave(const Insn& i, const Form&) {
-    if (i.opsize != 8) return run_interpreted();
+void BlockTranslator::leave(const Insn&, const Form&) {
     const Rm rm = stack_operand(cpu::RBP, 0, false);
     code_.lea(kStack, code_.ptr[Assembler::r64(kGuestRbp) + 8]);
     code_.encode({.opcode = 0x8b, .w = true}, kGuestRbp, rm);

@@ -136,11 +136,14 @@ bool BlockTranslator::has_high_byte(const Insn& i, const Form& f) const {
 
 Encoding BlockTranslator::encoding_of(const Insn& i, const Form& f) const {
     Encoding e{.map = i.map, .opcode = i.opcode, .lock = i.lock && i.mem};
-    if (f.vector_reg || f.vector_rm) {
+    if (f.vector_reg || f.vector_rm || i.vex) {  // the mandatory prefix is part of the opcode
         e.p66 = i.mandatory == Mandatory::P66;
         e.pf3 = i.mandatory == Mandatory::PF3;
         e.pf2 = i.mandatory == Mandatory::PF2;
         e.w = i.rex_w;
+        e.vex = i.vex;
+        e.l = i.vex_l;
+        e.vvvv = i.vvvv;
         return e;
     }
     const bool sized = f.reg_width == Width::Operand || f.rm_width == Width::Operand;
@@ -192,7 +195,7 @@ void BlockTranslator::registers_form(const Insn& i, const Form& f) {
 void BlockTranslator::memory_form(const Insn& i, const Form& f) {
     const bool exchange = i.map == Map::One && (i.opcode & 0xfe) == 0x86;
     const Aligned aligned = i.lock || exchange || f.aligned ? Aligned::Yes : Aligned::No;
-    Rm rm = memory_operand(i, size_of(i, f.rm_width), writes(f.rm), aligned);
+    Rm rm = memory_operand(i, operand_bytes(i, f), writes(f.rm), aligned);
     const bool load_flags = needs_host_flags(f) && !flags_.in_host();
     const bool reg_at_home = f.reg != Use::None && !f.vector_reg && host(i.reg) == kAtHome;
     if (load_flags || reg_at_home) rm = only_rcx(rm);
@@ -204,20 +207,15 @@ void BlockTranslator::memory_form(const Insn& i, const Form& f) {
 }
 
 void BlockTranslator::modrm(const Insn& i, const Form& f) {
-    const bool twice = !i.mem && writes(f.reg) && writes(f.rm) && i.reg == i.rm;  // XADD of a register with itself
-    if ((i.mem && !addressable(i)) || twice) return run_interpreted();
     if (has_high_byte(i, f)) return high_byte_form(i, f);
     i.mem ? memory_form(i, f) : registers_form(i, f);
 }
 
-/// AH, CH, DH, BH: the byte is worked on in a scratch register's low byte and put back, all without touching flags. Both operands
-/// of that kind, and a register at home beside one, are left to the interpreter.
+/// AH, CH, DH, BH: the byte is worked on in a scratch register's low byte and put back, all without touching flags.
 void BlockTranslator::high_byte_form(const Insn& i, const Form& f) {
     const auto is_high = [&](unsigned r) { return r >= 4 && r < 8; };
     const bool high_reg = f.reg != Use::None && f.reg_width == Width::Byte && is_high(i.reg);
     const bool high_rm = !i.mem && f.rm != Use::None && f.rm_width == Width::Byte && is_high(i.rm);
-    const bool reg_at_home = f.reg != Use::None && !high_reg && host(i.reg) == kAtHome;
-    if ((high_reg && high_rm) || reg_at_home) return run_interpreted();
     Rm memory;
     if (i.mem) memory = only_rcx(memory_operand(i, 1, writes(f.rm)));
     keep_flags_for(f);
@@ -256,9 +254,15 @@ void BlockTranslator::need_vectors() {
 }
 
 void BlockTranslator::vector(const Insn& i, const Form& f) {
-    if (i.mem && !addressable(i)) return run_interpreted();
     need_vectors();
     i.mem ? memory_form(i, f) : registers_form(i, f);
+}
+
+/// VZEROUPPER, VZEROALL.
+void BlockTranslator::vector_zero(const Insn& i, const Form&) {
+    need_vectors();
+    if (i.vex_l) code_.vzeroall();
+    else code_.vzeroupper();
 }
 
 }  // namespace yado::cpu_bt

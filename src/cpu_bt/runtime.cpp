@@ -11,14 +11,14 @@ namespace {
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Winvalid-offsetof"
-constexpr int kXmmAt = static_cast<int>(offsetof(Fpu, xmm));
+constexpr int kXmmAt = static_cast<int>(offsetof(Fpu, xmm)), kHighAt = static_cast<int>(offsetof(Fpu, ymm_high));
 #pragma GCC diagnostic pop
 
 constexpr int jump_entry(size_t member) { return at::kJumps + static_cast<int>(member); }
 
 }  // namespace
 
-Runtime::Runtime(Assembler& code, const Callbacks& callbacks) : code_(code) {
+Runtime::Runtime(Assembler& code, const Callbacks& callbacks, bool upper_halves) : code_(code), upper_halves_(upper_halves) {
     emit_enter();
     emit_leave();
     emit_interpret(callbacks);
@@ -38,12 +38,30 @@ void Runtime::registers_in(bool volatile_only) {
         if (const HostReg r = kHostOf[guest]; r != kAtHome && (!volatile_only || is_volatile(r))) code_.load(r, at::home(guest));
 }
 
+void Runtime::save_vectors(HostReg fpu) {
+    const Xbyak::Reg64 at = Assembler::r64(fpu);
+    for (int n = 0; n < 16; ++n) {
+        code_.movaps(code_.xword[at + kXmmAt + 16 * n], Xbyak::Xmm(n));
+        if (upper_halves_) code_.vextractf128(code_.xword[at + kHighAt + 16 * n], Xbyak::Ymm(n), 1);
+    }
+    if (upper_halves_) code_.vzeroupper();  // what is called mixes in SSE
+}
+
+void Runtime::load_vectors_from(HostReg fpu) {
+    const Xbyak::Reg64 at = Assembler::r64(fpu);
+    for (int n = 0; n < 16; ++n) {
+        if (upper_halves_) code_.vmovaps(Xbyak::Xmm(n), code_.xword[at + kXmmAt + 16 * n]);
+        else code_.movaps(Xbyak::Xmm(n), code_.xword[at + kXmmAt + 16 * n]);
+        if (upper_halves_) code_.vinsertf128(Xbyak::Ymm(n), Xbyak::Ymm(n), code_.xword[at + kHighAt + 16 * n], 1);
+    }
+}
+
 /// If they are in the host's: back into Fpu. MXCSR stays, Fpu::place knows. Clobbers rax.
 void Runtime::vectors_out() {
     code_.cmp(code_.byte[code_.rbp + at::kVectors], 0);
     const size_t none = code_.jump_if(cc::kEqual);
     code_.load(kRax, at::kFpu);
-    for (int n = 0; n < 16; ++n) code_.movaps(code_.xword[code_.rax + kXmmAt + 16 * n], Xbyak::Xmm(n));
+    save_vectors(kRax);
     code_.mov(code_.byte[code_.rbp + at::kVectors], 0);
     code_.bind(none);
 }
@@ -105,7 +123,7 @@ void Runtime::emit_load_vectors(const Callbacks& callbacks) {
     code_.test(code_.eax, code_.eax);
     const size_t refused = code_.jump_if(cc::kEqual);
     code_.load(kRax, at::kFpu);
-    for (int n = 0; n < 16; ++n) code_.movaps(Xbyak::Xmm(n), code_.xword[code_.rax + kXmmAt + 16 * n]);
+    load_vectors_from(kRax);
     code_.mov(code_.byte[code_.rbp + at::kVectors], 1);
     code_.ret();
     code_.bind(refused);
@@ -118,10 +136,10 @@ void Runtime::vectors_around(const void* function) {
     code_.cmp(code_.byte[code_.rbp + at::kVectors], 0);
     const size_t none = code_.jump_if(cc::kEqual);
     code_.load(kRcx, at::kFpu);
-    for (int n = 0; n < 16; ++n) code_.movaps(code_.xword[code_.rcx + kXmmAt + 16 * n], Xbyak::Xmm(n));
+    save_vectors(kRcx);
     call_out(function);
     code_.load(kRcx, at::kFpu);
-    for (int n = 0; n < 16; ++n) code_.movaps(Xbyak::Xmm(n), code_.xword[code_.rcx + kXmmAt + 16 * n]);
+    load_vectors_from(kRcx);
     const size_t done = code_.jump();
     code_.bind(none);
     call_out(function);

@@ -53,7 +53,8 @@ struct Miss {
 /// Offsets of the shared parts; `interpret`, `load_vectors` and `miss` are called, `leave` is jumped to.
 class Runtime {
   public:
-    Runtime(Assembler& code, const Callbacks& callbacks);
+    /// upper_halves: YMM registers, not XMM registers, are the guest's vectors.
+    Runtime(Assembler& code, const Callbacks& callbacks, bool upper_halves);
 
     size_t interpret() const { return interpret_; }
     size_t load_vectors() const { return load_vectors_; }
@@ -74,11 +75,14 @@ class Runtime {
     void emit_untranslated();
     void registers_out(bool volatile_only);
     void registers_in(bool volatile_only);
+    void save_vectors(HostReg fpu);
+    void load_vectors_from(HostReg fpu);
     void vectors_out();
     void vectors_around(const void* function);
     void call_out(const void* function);
 
     Assembler& code_;
+    bool upper_halves_;
     size_t enter_ = 0, leave_ = 0, leave_saved_ = 0, interpret_ = 0, load_vectors_ = 0, miss_ = 0, untranslated_ = 0, end_ = 0;
 };
 

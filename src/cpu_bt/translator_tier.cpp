@@ -32,7 +32,7 @@ TranslatorTier::TranslatorTier(Core& core, const TierOptions& options, CodeCache
       options_(options),
       cache_(std::move(cache)),
       code_(cache_.writable(), cache_.size()),
-      runtime_(code_, {interpret, begin_vectors, fill}),
+      runtime_(code_, {interpret, begin_vectors, fill}, core.wiring.model.has(cpu::Feature::AVX)),
       translator_(code_, runtime_, core.wiring.model, options.flags) {
     single_[1].run = stop;
 }
@@ -173,6 +173,9 @@ uint64_t TranslatorTier::interpret(Core* core, Block* block, uint32_t n) {
 uint64_t TranslatorTier::begin_vectors(Core* core) {
     Core& c = *core;
     if (c.cr0 & (cpu::cr0::EM | cpu::cr0::TS) || !(c.cr4 & cpu::cr4::OSFXSR)) return 0;
+    constexpr uint64_t kVectorState = cpu::kXcr0Sse | cpu::kXcr0Avx;
+    const bool avx = c.cr4 & cpu::cr4::OSXSAVE && (c.xcr0 & kVectorState) == kVectorState;
+    if (c.wiring.model.has(cpu::Feature::AVX) && !avx) return 0;  // VEX instructions would have to be #UD
     return cpu_interp::fpu_host_mxcsr(*c.fpu);
 }
 

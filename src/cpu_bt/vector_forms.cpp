@@ -1,5 +1,6 @@
-// SSE forms by opcode map and mandatory prefix: each is the same instruction on the same XMM registers. Instructions on MMX
-// registers, with implicit operands or with two results are left to the interpreter. SDM vol. 2, appendix A.
+// SSE and AVX forms by opcode map and mandatory prefix: each is the same instruction on the same XMM or YMM registers.
+// Instructions on MMX registers, with implicit operands or with two results, gathers and masked moves are left to the
+// interpreter. SDM vol. 2, appendix A. Which VEX encodings exist the interpreter's decoder has settled before.
 #include <array>
 #include <initializer_list>
 
@@ -189,13 +190,111 @@ void add_later_levels(Builder b) {
 
 Table make_table() {
     Table t{};
-    const Builder b(t);
+    Builder b(t);
     add_moves(b);
     add_general_moves(b);
     add_arithmetic(b);
     add_integers(b);
     add_later_levels(b);
     return t;
+}
+
+// --- VEX: as the legacy forms, without alignment but in explicitly aligned moves ---------------------------------------------
+
+constexpr Form sized(Form f, VexSize size) {
+    f.vex_size = size;
+    return f;
+}
+
+/// Full vectors are doubled by L, scalars and parts are not.
+void widen(Table& t) {
+    for (auto& map : t)
+        for (auto& prefix : map)
+            for (Row& r : prefix) {
+                r.form.aligned = false;
+                if (r.form.rm_width == Width::Xmm) r.form.vex_size = VexSize::Full;
+            }
+}
+
+void fix_sizes(Table& t) {
+    for (const int prefix : {kNone, k66})
+        for (const int op : {0x28, 0x29, 0x2b}) t[0][prefix][op].form.aligned = true;
+    for (const int op : {0x6f, 0x7f, 0xe7}) t[0][k66][op].form.aligned = true;
+    t[1][k66][0x2a].form.aligned = true;
+    for (const int op : {0xd1, 0xd2, 0xd3, 0xe1, 0xe2, 0xf1, 0xf2, 0xf3}) t[0][k66][op].form.vex_size = VexSize::Fixed;
+    for (const int base : {0x20, 0x30})
+        for (int op = base; op < base + 6; ++op) t[1][k66][op].form.vex_size = VexSize::Twice;
+    t[0][kNone][0x5a].form.vex_size = t[0][kF3][0xe6].form.vex_size = VexSize::Twice;
+    t[0][kF2][0x12].form.vex_size = VexSize::Duplicate;
+}
+
+void add_fma(Builder b) {
+    for (const int base : {0x90, 0xa0, 0xb0})
+        for (int op = base + 6; op < base + 16; ++op) {
+            const bool scalar = op >= base + 9 && op % 2 == 1;
+            b.put(1, k66, {op}, sized(kBoth, scalar ? VexSize::Scalar : VexSize::Full));
+        }
+}
+
+void add_vex_only(Builder b) {
+    const Form full = sized(unaligned(kBoth), VexSize::Full);
+    b.put(1, k66, {0x0c, 0x0d, 0x16, 0x36, 0x45, 0x46, 0x47}, full);
+    b.put(1, k66, {0x0e, 0x0f}, setting_flags(full));
+    b.put(1, k66, {0x18, 0x58}, xmm(Use::Write, Width::Dword));
+    b.put(1, k66, {0x19, 0x59}, xmm(Use::Write, Width::Qword));
+    b.put(1, k66, {0x1a, 0x5a}, unaligned(xmm(Use::Write)));
+    b.put(1, k66, {0x78}, xmm(Use::Write, Width::Byte));
+    b.put(1, k66, {0x79}, xmm(Use::Write, Width::Word));
+    b.put(1, k66, {0x13}, sized(xmm(Use::Write, Width::Qword), VexSize::Twice));
+    b.put(2, k66, {0x00, 0x01, 0x02, 0x04, 0x05, 0x06, 0x46, 0x4a, 0x4b, 0x4c}, immediate(full));
+    b.put(2, k66, {0x18, 0x38}, immediate(unaligned(kBoth)));
+    b.put(2, k66, {0x19, 0x39}, immediate(store(Width::Xmm)));
+    b.put(2, k66, {0x1d}, immediate(sized(store(Width::Qword), VexSize::Twice)));
+    add_fma(b);
+    Form zero = xmm(Use::None);
+    zero.rm = Use::None;
+    zero.translate = &T::vector_zero;
+    b.put(0, kNone, {0x77}, zero);
+}
+
+Table make_vex_table() {
+    Table t = make_table();
+    widen(t);
+    fix_sizes(t);
+    Builder b(t);
+    add_vex_only(b);
+    b.put(1, k66, {0xcf}, sized(unaligned(kBoth), VexSize::Full), Feature::GFNI);
+    b.put(2, k66, {0xce, 0xcf}, immediate(sized(unaligned(kBoth), VexSize::Full)), Feature::GFNI);
+    return t;
+}
+
+/// 256-bit forms of AES and PCLMULQDQ have features of their own.
+Feature needed(const Insn& i, Feature f) {
+    if (!i.vex_l) return f;
+    if (f == Feature::AESNI) return Feature::VAES;
+    return f == Feature::PCLMULQDQ ? Feature::VPCLMULQDQ : f;
+}
+
+// --- BMI ----------------------------------------------------------------------------------------------------------------------
+
+constexpr Form bmi(Use reg, Use vvvv, uint8_t set) {
+    return {.translate = &T::bit_manipulation, .flags_read = 0, .flags_set = set, .changes_flags = set != 0, .reg = reg, .rm = Use::Read,
+            .vvvv = vvvv};
+}
+
+Form bmi_form(const Insn& i) {
+    constexpr uint8_t kLogic = flag::C | flag::Z | flag::S | flag::O;
+    const bool plain = i.mandatory == Mandatory::None;
+    if (i.map == Map::Of3A) return i.opcode == 0xf0 && i.mandatory == Mandatory::PF2 ? immediate(bmi(Use::Write, Use::None, 0)) : Form{};
+    if (i.map != Map::Of38) return {};
+    switch (i.opcode) {
+    case 0xf2: return bmi(Use::Write, Use::Read, kLogic);
+    case 0xf3: return bmi(Use::None, Use::Write, kLogic);
+    case 0xf5: return bmi(Use::Write, Use::Read, plain ? kLogic : 0);
+    case 0xf6: return bmi(Use::Write, Use::Write, 0);
+    case 0xf7: return bmi(Use::Write, Use::Read, plain ? flag::C | flag::Z | flag::O : 0);
+    default: return {};
+    }
 }
 
 /// Register forms that exist only with memory, or the other way round.
@@ -207,7 +306,7 @@ bool has_form(const Insn& i) {
     case 0x13: case 0x17: case 0x2b: case 0xe7: case 0xf0: return i.mem;
     case 0x12: case 0x16: return i.mem || i.mandatory != Mandatory::P66;
     case 0x50: case 0xc5: case 0xd7: return !i.mem;
-    case 0x71: case 0x72: return !i.mem && (group == 2 || group == 4 || group == 6) && !(i.opcode == 0x72 && group == 5);
+    case 0x71: case 0x72: return !i.mem && (group == 2 || group == 4 || group == 6);
     case 0x73: return !i.mem && (group == 2 || group == 3 || group == 6 || group == 7);
     default: return true;
     }
@@ -224,6 +323,17 @@ constexpr int prefix_of(const Insn& i) {
 }
 
 }  // namespace
+
+Form vex_form(const Insn& i, const cpu::CpuModel& model) {
+    static const Table table = make_vex_table();
+    if (!model.has(Feature::AVX2) || !model.has(Feature::FMA) || !model.has(Feature::BMI2)) return {};
+    if (const Form f = bmi_form(i); f.translate) return f;
+    if (i.map == Map::One) return {};
+    const int map = i.map == Map::Of ? 0 : i.map == Map::Of38 ? 1 : 2;
+    const Row& row = table[map][prefix_of(i)][i.opcode];
+    const Feature feature = needed(i, row.feature);
+    return feature == Feature::Count || model.has(feature) ? row.form : Form{};
+}
 
 Form vector_form(const Insn& i, const cpu::CpuModel& model) {
     static const Table table = make_table();
