@@ -47,13 +47,26 @@ void Runtime::save_vectors(HostReg fpu) {
     if (upper_halves_) code_.vzeroupper();  // what is called mixes in SSE
 }
 
+/// Upper halves of zeros are left "clean": else every SSE instruction would have to merge with what lies above.
 void Runtime::load_vectors_from(HostReg fpu) {
     const Xbyak::Reg64 at = Assembler::r64(fpu);
-    for (int n = 0; n < 16; ++n) {
-        if (upper_halves_) code_.vmovaps(Xbyak::Xmm(n), code_.xword[at + kXmmAt + 16 * n]);
-        else code_.movaps(Xbyak::Xmm(n), code_.xword[at + kXmmAt + 16 * n]);
-        if (upper_halves_) code_.vinsertf128(Xbyak::Ymm(n), Xbyak::Ymm(n), code_.xword[at + kHighAt + 16 * n], 1);
+    if (!upper_halves_) {
+        for (int n = 0; n < 16; ++n) code_.movaps(Xbyak::Xmm(n), code_.xword[at + kXmmAt + 16 * n]);
+        return;
     }
+    code_.vmovaps(code_.xmm0, code_.xword[at + kHighAt]);
+    for (int n = 1; n < 16; ++n) code_.vorps(code_.xmm0, code_.xmm0, code_.xword[at + kHighAt + 16 * n]);
+    code_.vptest(code_.xmm0, code_.xmm0);
+    const size_t clean = code_.jump_if(cc::kEqual);
+    for (int n = 0; n < 16; ++n) {
+        code_.vmovaps(Xbyak::Xmm(n), code_.xword[at + kXmmAt + 16 * n]);
+        code_.vinsertf128(Xbyak::Ymm(n), Xbyak::Ymm(n), code_.xword[at + kHighAt + 16 * n], 1);
+    }
+    const size_t done = code_.jump();
+    code_.bind(clean);
+    for (int n = 0; n < 16; ++n) code_.vmovaps(Xbyak::Xmm(n), code_.xword[at + kXmmAt + 16 * n]);
+    code_.vzeroupper();
+    code_.bind(done);
 }
 
 /// If they are in the host's: back into Fpu. MXCSR stays, Fpu::place knows. Clobbers rax.
