@@ -220,7 +220,7 @@ Form bit_test_immediate(unsigned group) {
 /// POPCNT, TZCNT, LZCNT. Without its feature TZCNT is BSF, and LZCNT BSR.
 Form counting(uint8_t set) {
     Form f = modrm(Use::Write, Use::Read, set);
-    f.keeps_f3 = true;
+    f.mandatory = true;
     return f;
 }
 
@@ -245,6 +245,34 @@ Form two_byte_form(const Insn& i, const cpu::CpuModel& model) {
     return table[i.opcode];
 }
 
+// --- 0F 38 --------------------------------------------------------------------------------------------------------------------
+
+/// ADCX, ADOX: 66 and F3 choose the flag, so only W sets the size.
+Form add_with_flag(const Insn& i, uint8_t carry) {
+    Form f = modrm(Use::Modify, Use::Read, carry, i.rex_w ? Width::Qword : Width::Dword);
+    f.flags_read = carry;
+    f.mandatory = true;
+    return f;
+}
+
+Form crc32(const Insn& i) {
+    Form f = modrm(Use::Modify, Use::Read);
+    f.rm_width = i.opcode & 1 ? Width::Operand : Width::Byte;
+    f.mandatory = true;
+    return f;
+}
+
+Form three_byte_form(const Insn& i, const cpu::CpuModel& model) {
+    if (i.opcode == 0xf6 && model.has(cpu::Feature::ADX)) {
+        if (i.mandatory == Mandatory::P66) return add_with_flag(i, flag::C);
+        return i.mandatory == Mandatory::PF3 ? add_with_flag(i, flag::O) : kInterpreted;
+    }
+    if (i.opcode != 0xf0 && i.opcode != 0xf1) return kInterpreted;
+    if (i.mandatory == Mandatory::PF2) return model.has(cpu::Feature::SSE4_2) && i.opsize != 2 ? crc32(i) : kInterpreted;
+    if (!i.mem || i.rep || !model.has(cpu::Feature::MOVBE)) return kInterpreted;
+    return i.opcode == 0xf0 ? modrm(Use::Write, Use::Read) : modrm(Use::Read, Use::Write);
+}
+
 }  // namespace
 
 unsigned operand_bytes(const Insn& i, const Form& f) {
@@ -267,6 +295,7 @@ Form form_of(const Insn& i, const cpu::CpuModel& model) {
     if (const Form f = vector_form(i, model); f.translate) return f;
     if (i.map == Map::One) return one_byte_form(i);
     if (i.map == Map::Of) return two_byte_form(i, model);
+    if (i.map == Map::Of38) return three_byte_form(i, model);
     return kInterpreted;
 }
 

@@ -56,7 +56,7 @@ struct Form {
     uint8_t immediate = 0;           ///< bytes that follow the operands when re-encoded
     bool vector_reg = false, vector_rm = false;
     bool aligned = false;            ///< a memory operand of 16 bytes that is not aligned raises #GP
-    bool keeps_f3 = false;           ///< the F3 prefix is part of the opcode
+    bool mandatory = false;          ///< the 66, F3 or F2 prefix is part of the opcode, beside any that sets the operand size
     bool not_at_home = false;        ///< the memory form means something else: an r/m register must be in a register
 };
 

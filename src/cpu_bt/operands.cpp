@@ -149,7 +149,12 @@ Encoding BlockTranslator::encoding_of(const Insn& i, const Form& f) const {
     const bool sized = f.reg_width == Width::Operand || f.rm_width == Width::Operand;
     e.p66 = sized && i.opsize == 2;
     e.w = sized && i.opsize == 8;
-    e.pf3 = f.keeps_f3;
+    if (f.mandatory) {
+        e.p66 |= i.mandatory == Mandatory::P66;
+        e.pf3 = i.mandatory == Mandatory::PF3;
+        e.pf2 = i.mandatory == Mandatory::PF2;
+        e.w = i.rex_w;
+    }
     e.byte_operand = f.reg_width == Width::Byte || f.rm_width == Width::Byte;
     return e;
 }

@@ -114,6 +114,7 @@ void TranslatorTier::go_on(Core& c) {
         Block& b = *c.native.exit_block;
         c.block = &b;
         c.block_rip = c.native.rip_page + (b.gpa & 0xfff);
+        if (b.setbacks > kMaxSetbacks && !b.ungrouped) of(c).translate_ungrouped(b);
         const Insn* i = b.insn + reason;
         if (c.faulted) {  // a page fault found by fill()
             c.rip = c.rip_of(i);
