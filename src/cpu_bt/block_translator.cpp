@@ -194,6 +194,7 @@ void BlockTranslator::cold_part(const Cold& c) {
     switch (c.kind) {
     case Cold::Kind::Miss: return miss_part(c);
     case Cold::Kind::Interpret: return interpret_part(c);
+    case Cold::Kind::Find: return find_part(c);
     case Cold::Kind::Leave: return leave_part(c);
     case Cold::Kind::Follow: return follow_part(c);
     case Cold::Kind::LoadVectors:
@@ -227,6 +228,14 @@ void BlockTranslator::miss_part(const Cold& c) {
     code_.aim(code_.jump_if(cc::kEqual), c.retry);
     const bool leave = c.access.span != 0 || fallback(forms_[c.insn]) == Cold::Kind::Leave;
     leave ? leave_part(c) : interpret_part(c);
+}
+
+/// rax is the target, or `tag` says where it is in the jump entry at rcx.
+void BlockTranslator::find_part(const Cold& c) {
+    if (c.tag != 0) code_.mov(code_.rax, code_.qword[code_.rbp + code_.rcx + c.tag]);
+    code_.call_to(runtime_.find());
+    code_.aim(code_.jump_if(cc::kNotEqual), c.retry);
+    leave_part(c);
 }
 
 void BlockTranslator::leave_part(const Cold& c) {

@@ -76,6 +76,7 @@ class BlockTranslator {
         enum class Kind : uint8_t {
             Miss,         ///< fill the TLB and try again; failing that, as Interpret, or Leave if the instruction ends the block
             Interpret,    ///< run instruction `insn` by the interpreter, go on at `resume`
+            Find,         ///< ask for the jump target in the decoded blocks and try again; failing that, as Leave
             Leave,        ///< leave translated code in front of `insn`
             Follow,       ///< leave for `target` (page offset); may be linked: `jump` is patched
             LoadVectors,  ///< bring XMM registers in, go on at `resume`
@@ -88,7 +89,7 @@ class BlockTranslator {
         FlagTracker::Place flags = FlagTracker::Place::Dead;  ///< at the jump
         uint32_t target = 0;
         size_t retry = 0;       ///< Miss: where the lookup of rax begins
-        int tag = 0;            ///< Miss: displacement of the tag that rax was compared with
+        int tag = 0;            ///< Miss: displacement of the tag that rax was compared with; Find: of the target
         Miss access{};
     };
     /// Ends of cold parts that all of a block share; emitted once if called.
@@ -109,6 +110,7 @@ class BlockTranslator {
     void cold_part(const Cold& c);
     void interpret_part(const Cold& c);
     void miss_part(const Cold& c);
+    void find_part(const Cold& c);
     void leave_part(const Cold& c);
     void follow_part(const Cold& c);
     void exit_at(uint32_t n);

@@ -32,6 +32,7 @@ void BlockTranslator::find_target() {
         flags_.save();
         code_.mov(code_.rax, code_.rcx);
     }
+    const size_t retry = code_.here();
     code_.mov(code_.ecx, code_.eax);
     code_.shr(code_.ecx, 12);
     code_.xor_(code_.ecx, code_.eax);
@@ -39,10 +40,15 @@ void BlockTranslator::find_target() {
     code_.shl(code_.ecx, kEntryBits);
     code_.cmp(code_.qword[code_.rbp + code_.rcx + kEntryRip], code_.rax);
     flags_.destroyed();
-    cold(cc::kNotEqual, Cold::Kind::Leave);
+    const auto find = [&] {
+        cold(cc::kNotEqual, Cold::Kind::Find);
+        cold_.back().retry = retry;
+    };
+    find();
     code_.load(kRax, at::kContext);
     code_.cmp(code_.rax, code_.qword[code_.rbp + code_.rcx + kEntryContext]);
-    cold(cc::kNotEqual, Cold::Kind::Leave);
+    find();
+    cold_.back().tag = kEntryRip;  // rax is lost, but the entry's RIP was the same
 }
 
 void BlockTranslator::go_found() {

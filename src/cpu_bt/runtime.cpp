@@ -24,6 +24,7 @@ Runtime::Runtime(Assembler& code, const Callbacks& callbacks, bool upper_halves)
     emit_interpret(callbacks);
     emit_load_vectors(callbacks);
     emit_miss(callbacks);
+    emit_find(callbacks);
     emit_untranslated();
     end_ = code_.here();
 }
@@ -175,6 +176,17 @@ void Runtime::emit_miss(const Callbacks& callbacks) {
     code_.bind(fault);
     code_.add(code_.rsp, 8);
     code_.jump_to(leave_);
+}
+
+void Runtime::emit_find(const Callbacks& callbacks) {
+    find_ = code_.here();
+    code_.store(at::kMissed, kRax);
+    registers_out(true);
+    vectors_around(reinterpret_cast<const void*>(callbacks.find));
+    registers_in(true);
+    code_.test(code_.eax, code_.eax);
+    code_.load(kRax, at::kMissed);
+    code_.ret();
 }
 
 /// rcx: offset of the jump entry.

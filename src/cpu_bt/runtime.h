@@ -3,6 +3,7 @@
 //   enter()        C++ -> translated code, until it is left
 //   interpret      run one instruction by the interpreter in the middle of a block
 //   load_vectors   XMM registers and MXCSR into the host's
+//   find           the jump cache does not know a target: look at the decoded blocks
 //   miss           the TLB does not serve an access: walk the page tables, or fault
 //   leave          translated code -> C++, guest registers back into Core; NativeState says why
 // Thread: the vCPU's own.
@@ -28,6 +29,8 @@ struct Callbacks {
     uint64_t (*begin_vectors)(Core* core);
     /// Fills the TLB: what tlb_fill() answers. `what` as packed by Miss.
     uint64_t (*fill)(Core* core, uint64_t linear, uint64_t what);
+    /// Enters the block at NativeState::missed into the jump cache. 0: it can't.
+    uint64_t (*find)(Core* core);
 };
 
 /// An access that missed, packed into 64 bits. For a group's check the linear address is that of the group's lowest byte.
@@ -60,6 +63,8 @@ class Runtime {
     size_t load_vectors() const { return load_vectors_; }
     /// rcx: a packed Miss; NativeState::missed, exit_block. Returns with rax = the linear address, ZF: try again.
     size_t miss() const { return miss_; }
+    /// rax: a target that the jump cache does not know. Returns with rax as it was, ZF clear: try again.
+    size_t find() const { return find_; }
     /// Flags must be in Core::aflags or dead.
     size_t leave() const { return leave_; }
     size_t untranslated() const { return untranslated_; }
@@ -72,6 +77,7 @@ class Runtime {
     void emit_interpret(const Callbacks& callbacks);
     void emit_load_vectors(const Callbacks& callbacks);
     void emit_miss(const Callbacks& callbacks);
+    void emit_find(const Callbacks& callbacks);
     void emit_untranslated();
     void registers_out(bool volatile_only);
     void registers_in(bool volatile_only);
@@ -83,7 +89,7 @@ class Runtime {
 
     Assembler& code_;
     bool upper_halves_;
-    size_t enter_ = 0, leave_ = 0, leave_saved_ = 0, interpret_ = 0, load_vectors_ = 0, miss_ = 0, untranslated_ = 0, end_ = 0;
+    size_t enter_ = 0, leave_ = 0, leave_saved_ = 0, interpret_ = 0, load_vectors_ = 0, miss_ = 0, find_ = 0, untranslated_ = 0, end_ = 0;
 };
 
 }  // namespace yado::cpu_bt

@@ -6,6 +6,7 @@
 #include "cpu_interp/block_cache.h"
 #include "cpu_interp/chain.h"
 #include "cpu_interp/fpu/fpu.h"
+#include "cpu_interp/run.h"
 
 namespace yado::cpu_bt {
 
@@ -32,7 +33,7 @@ TranslatorTier::TranslatorTier(Core& core, const TierOptions& options, CodeCache
       options_(options),
       cache_(std::move(cache)),
       code_(cache_.writable(), cache_.size()),
-      runtime_(code_, {interpret, begin_vectors, fill}, core.wiring.model.has(cpu::Feature::AVX)),
+      runtime_(code_, {interpret, begin_vectors, fill, find}, core.wiring.model.has(cpu::Feature::AVX)),
       translator_(code_, runtime_, core.wiring.model, options.flags) {
     single_[1].run = stop;
 }
@@ -194,6 +195,8 @@ uint64_t TranslatorTier::fill(Core* core, uint64_t linear, uint64_t what) {
     ++core->native.exit_block->setbacks;
     return static_cast<uint64_t>(TlbFill::Refused);
 }
+
+uint64_t TranslatorTier::find(Core* core) { return cpu_interp::find_jump(*core, core->native.missed); }
 
 /// The access itself is served; is the whole group?
 bool TranslatorTier::group_served(uint64_t linear, const Miss& m) {

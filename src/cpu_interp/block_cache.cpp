@@ -24,7 +24,7 @@ void too_long(Core& c, const Insn* i) { c.raise(i, Vec::GP, 0); }
 
 CodeMode code_mode_of(uint8_t mode) { return static_cast<CodeMode>(mode & 3); }
 
-unsigned bucket_of(uint64_t gpa) { return (gpa ^ gpa >> 6) & 63; }
+unsigned bucket_of(uint64_t gpa) { return (gpa ^ gpa >> 6) & 127; }
 
 /// Settles what depends on the place in the block: a RIP-relative operand becomes relative to the block's start.
 void settle(Insn& i, unsigned offset) {
@@ -201,6 +201,15 @@ unsigned BlockCache::fetch_bytes(uint64_t linear, unsigned want, uint8_t* out) {
     return n;
 }
 
+/// The remembered instruction if the bytes at RIP are still its own; fetches what it needs of them, as decoding would.
+bool BlockCache::is_remembered(const Single& s, uint64_t rip, uint8_t mode, unsigned allowed, uint8_t* bytes, unsigned* n) {
+    if (s.mode != mode || s.length > allowed) return false;
+    const unsigned have = std::min<unsigned>(*n, s.length);
+    if (std::memcmp(s.bytes, bytes, have) != 0) return false;
+    if (*n < s.length) *n += fetch_bytes(linear_of_rip(core_, rip + *n), s.length - *n, bytes + *n);
+    return *n >= s.length && std::memcmp(s.bytes, bytes, s.length) == 0;
+}
+
 Block* BlockCache::alone(uint64_t rip) {
     uint8_t bytes[16] = {};
     const uint64_t linear = linear_of_rip(core_, rip);
@@ -209,6 +218,10 @@ Block* BlockCache::alone(uint64_t rip) {
     unsigned n = fetch_bytes(linear, allowed, bytes);
 
     const uint8_t mode = static_cast<uint8_t>(core_.code_mode);
+    Single& s = singles_[linear & 63];
+    Block* b = reinterpret_cast<Block*>(s.storage.get());
+    if (is_remembered(s, rip, mode, allowed, bytes, &n)) return b;
+
     Insn i;
     DecodeStatus status = decode(bytes, n, core_.code_mode, &i);
     if (status == DecodeStatus::NeedMore && n < allowed) {
@@ -217,13 +230,11 @@ Block* BlockCache::alone(uint64_t rip) {
     }
     if (status == DecodeStatus::NeedMore) core_.raise(nullptr, Vec::GP, 0);  // the segment ends inside the instruction
 
-    Single& s = singles_[linear & 63];
-    Block* b = reinterpret_cast<Block*>(s.storage.get());
-    if (s.mode == mode && std::memcmp(s.bytes, bytes, sizeof bytes) == 0) return b;
     std::memcpy(s.bytes, bytes, sizeof bytes);
     s.mode = mode;
     settle(i, 0);
     choose(i, status);
+    s.length = status == DecodeStatus::Ok ? i.length : 0xff;  // what is refused is looked at anew
     *b = Block{.gpa = 0, .next = nullptr, .bytes = i.length, .count = 1, .mode = mode};
     b->insn[0] = i;
     add_slots(b->insn + 1, 0, i.length, mode | kLimited);

@@ -35,7 +35,7 @@ class BlockCache {
   private:
     static constexpr size_t kArenaBytes = 32u << 20;
     static constexpr size_t kMaxPages = 16384;
-    static constexpr unsigned kBuckets = 64;
+    static constexpr unsigned kBuckets = 128;
     static constexpr unsigned kFetchBytes = kMaxBlockBytes + kMaxInsnBytes;
     struct Page {
         std::array<Block*, kBuckets> bucket{};
@@ -44,9 +44,11 @@ class BlockCache {
     struct Single {
         uint8_t bytes[16] = {};
         uint8_t mode = 0xff;
+        uint8_t length = 0xff;
         std::unique_ptr<Insn[]> storage;
     };
 
+    bool is_remembered(const Single& s, uint64_t rip, uint8_t mode, unsigned allowed, uint8_t* bytes, unsigned* n);
     Block* lookup(uint64_t gpa, uint8_t mode);
     Block* make(uint64_t gpa, const uint8_t* host, uint8_t mode);
     unsigned decode_run(const uint8_t* bytes, unsigned n, uint8_t mode, std::span<Insn> out, unsigned* length);

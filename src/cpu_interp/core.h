@@ -14,6 +14,7 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "cpu/state.h"
 #include "cpu/vcpu.h"
@@ -228,6 +229,8 @@ class Core {
         uint64_t gpa;
     };
     CodePage fetch_page(uint64_t linear);
+    /// The same for a canonical address; nullopt: page fault, with its error code, that nobody was told of.
+    std::optional<CodePage> fetch_quietly(uint64_t linear, uint32_t* error);
 
     /// The jump cache is void: blocks are gone.
     void forget_jumps();

@@ -74,7 +74,7 @@ void fill(Core& c, uint64_t linear, Mmu rights, const Walk& w, const Piece& p) {
     e.write = w.writable && !p.rom && !p.code ? page : TlbEntry::no_tag(index);
     e.host = page_down(reinterpret_cast<uint64_t>(p.host));
     e.meta = page_down(w.gpa) | (w.global ? kMetaGlobal : 0) | (w.large ? kMetaLarge : 0);
-    if (w.large) s.large_regions |= 1ull << (linear >> 30 & 63);
+    if (w.large) s.large_regions[linear >> 63] |= 1ull << (linear >> 30 & 63);
     s.used[static_cast<int>(rights)][index / 64] |= 1ull << (index % 64);
 }
 
@@ -251,22 +251,30 @@ void Core::probe_write(const Insn* i, uint64_t linear, unsigned size) {
         if (pieces[n].code && !pieces[n].rom) code_store(i, pieces[n].gpa, pieces[n].size);
 }
 
-Core::CodePage Core::fetch_page(uint64_t linear) {
+std::optional<Core::CodePage> Core::fetch_quietly(uint64_t linear, uint32_t* error) {
     SystemState& s = *system;
     const Mmu rights = cpl == 3 ? Mmu::User : Mmu::Supervisor;
-    if (!long_mode(*this)) linear = static_cast<uint32_t>(linear);
     const uint64_t tag = page_down(linear) | (rights == Mmu::User);
     FetchEntry& e = s.fetch[linear >> 12 & (kFetchSize - 1)];
-    if (e.tag == tag && e.generation == (e.global ? s.global_generation : s.generation)) return {e.host, e.gpa};
+    if (e.tag == tag && e.generation == (e.global ? s.global_generation : s.generation)) return CodePage{e.host, e.gpa};
 
-    if (!canonical(linear)) raise(nullptr, Vec::GP, 0);
     const Walk w = walk(*this, linear, Acc::Fetch, rights);
-    if (w.fault) raise_page_fault(*this, nullptr, linear, w.error);
+    *error = w.error;
+    if (w.fault) return std::nullopt;
     const GuestPhysAddr page(page_down(w.gpa));
     const auto* host = is_apic_page(*this, w.gpa) ? nullptr : wiring.memory.host_page(page);
     e = {tag, reinterpret_cast<const uint8_t*>(host), page.value(), w.global ? s.global_generation : s.generation, w.global};
-    if (w.large) s.large_regions |= 1ull << (linear >> 30 & 63);
-    return {e.host, e.gpa};
+    if (w.large) s.large_regions[linear >> 63] |= 1ull << (linear >> 30 & 63);
+    return CodePage{e.host, e.gpa};
+}
+
+Core::CodePage Core::fetch_page(uint64_t linear) {
+    if (!long_mode(*this)) linear = static_cast<uint32_t>(linear);
+    if (!canonical(linear)) raise(nullptr, Vec::GP, 0);
+    uint32_t error = 0;
+    const auto page = fetch_quietly(linear, &error);
+    if (!page) raise_page_fault(*this, nullptr, linear, error);
+    return *page;
 }
 
 }  // namespace yado::cpu_interp

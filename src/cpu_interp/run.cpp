@@ -61,11 +61,11 @@ void note_code(Core& c, uint64_t linear) {
     s.nonglobal_kernel_code |= !s.fetch[linear >> 12 & (kFetchSize - 1)].global;
 }
 
-void remember(Core& c, Block* b) {
+void remember(Core& c, uint64_t rip, Block* b) {
     refresh_context(c);  // finding the block may have flushed
     if (c.context == 0) return;
-    c.jumps[jump_slot(c.rip)] = {c.rip, c.context, b, native_entry(c, *b)};
-    note_code(c, linear_of_rip(c, c.rip));
+    c.jumps[jump_slot(rip)] = {rip, c.context, b, native_entry(c, *b)};
+    note_code(c, linear_of_rip(c, rip));
 }
 
 Block* next_block(Core& c) {
@@ -73,7 +73,7 @@ Block* next_block(Core& c) {
     const JumpEntry& e = c.jumps[jump_slot(c.rip)];
     if (c.context != 0 && e.rip == c.rip && e.context == c.context) return e.block;
     Block* b = c.blocks->find(c.rip);
-    if (b) remember(c, b);
+    if (b) remember(c, c.rip, b);
     return b;
 }
 
@@ -96,6 +96,17 @@ void run_until_unusual(Core& c, bool* run_alone) {
 bool debugging(const Core& c) { return (c.sysflags & (rf::TF | rf::RF)) | (c.dr7 & 0xff) | c.debug_hits; }
 
 }  // namespace
+
+bool find_jump(Core& c, uint64_t rip) {
+    if (c.requests.load(std::memory_order_relaxed) || c.code_mode != CodeMode::Bits64 || !is_canonical(rip)) return false;
+    uint32_t error = 0;
+    const auto page = c.fetch_quietly(rip, &error);
+    if (!page || !page->host) return false;
+    const auto mode = static_cast<uint8_t>(static_cast<uint8_t>(CodeMode::Bits64) | static_cast<uint8_t>(c.mmu) << kModeMmuShift);
+    Block* b = c.blocks->known(page_down(page->gpa) | (rip & kPageMask), mode);
+    if (b) remember(c, rip, b);
+    return b && c.context != 0;
+}
 
 bool unusual(const Core& c) {
     return c.requests.load(std::memory_order_relaxed) != 0 || c.activity != cpu::Activity::Running || c.sti_shadow ||

@@ -14,6 +14,9 @@ using MaybeFault = std::optional<GuestFault>;
 /// True if the next instruction needs more than the fast loop: a request, debugging, an interrupt shadow, a halt.
 bool unusual(const Core& c);
 
+/// Enters the block at a canonical RIP of 64-bit code into the jump cache, if it is decoded and may be gone to at once.
+bool find_jump(Core& c, uint64_t rip);
+
 /// Runs blocks until something unusual comes up or the next instruction has to run alone (*alone is then set).
 MaybeFault run_blocks(Core& c, bool* run_alone);
 

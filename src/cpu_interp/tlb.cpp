@@ -121,7 +121,7 @@ void Core::tlb_forget_other_pcids() {
 void Core::tlb_flush_all() {
     sweep(*this, [](TlbEntry&, unsigned, unsigned) { return true; });
     tlb_forget_other_pcids();
-    system->large_regions = 0;
+    system->large_regions[0] = system->large_regions[1] = 0;
     ++system->global_generation;
     new_generation(*this);
     new_kernel_epoch(*this);
@@ -148,12 +148,12 @@ void Core::tlb_flush_page(uint64_t linear) {
     FetchEntry& e = system->fetch[linear >> 12 & (kFetchSize - 1)];
     if (page_down(e.tag) == page_down(linear)) e.tag = ~0ull;
     fetch_flush_page(linear);
-    if (!(system->large_regions >> (linear >> 30 & 63) & 1)) return;
+    if (!(system->large_regions[linear >> 63] >> (linear >> 30 & 63) & 1)) return;
     // Other 4 KiB pieces of a large page: all of this GiB's are dropped.
     sweep(*this, [&](TlbEntry& e, unsigned, unsigned) { return e.meta & kMetaLarge && (e.read ^ linear) >> 30 == 0; });
     ++system->global_generation;
     new_generation(*this);
-    new_kernel_epoch(*this);
+    if (linear >> 63 || !long_mode(*this)) new_kernel_epoch(*this);  // a kernel's code is in the upper half
 }
 
 void Core::tlb_drop_write(uint64_t gpa_page) {

@@ -87,7 +87,7 @@ class SystemState {
     // --- paging ------------------------------------------------------------------------------------------------------
     std::array<uint64_t, 4> pdpte{};             ///< PAE paging (SDM vol. 3, 4.4.1)
     uint64_t used[3][kTlbSize / 64] = {};        ///< TLB entries that may be valid
-    uint64_t large_regions = 0;                  ///< hash of linear bits 63:30 where large pages were entered
+    uint64_t large_regions[2] = {};              ///< hashes of linear bits 62:30 where large pages were entered, by bit 63
     uint64_t generation = 1, global_generation = 1, last_generation = 1;
     uint64_t kernel_epoch = 1;                   ///< of supervisor code in the jump cache
     bool nonglobal_kernel_code = false;          ///< some of it depends on the address space
