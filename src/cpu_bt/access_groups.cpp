@@ -6,7 +6,6 @@
 
 namespace yado::cpu_bt {
 
-using cpu_interp::Block;
 using cpu_interp::kNoReg;
 using cpu_interp::kRipReg;
 using T = BlockTranslator;
@@ -45,30 +44,31 @@ void AccessGroups::clear() {
     used_ = open_count_ = member_count_ = 0;
 }
 
-void AccessGroups::find(const Block& block, std::span<const Form> forms) {
+void AccessGroups::find(const Line& line, std::span<const Form> forms) {
     clear();
     next_version_ = 0;
     for (unsigned guest = 0; guest < values_.size(); ++guest) unknown(guest);
-    for (unsigned n = 0; n < block.count; ++n) {
+    for (unsigned n = 0; n < line.size(); ++n) {
         const Form& f = forms[n];
         if (!f.translate) {  // the interpreter runs it: anything may change
             close_all();
             for (unsigned guest = 0; guest < values_.size(); ++guest) unknown(guest);
             continue;
         }
-        accesses_of(n, block.insn[n], f);
-        effects_of(block.insn[n], f);
+        accesses_of(n, line[n], f);
+        effects_of(*line[n].insn, f);
     }
     settle();
 }
 
 // --- addresses --------------------------------------------------------------------------------------------------------------
 
-AccessGroups::Address AccessGroups::address_of(const Insn& i) const {
+AccessGroups::Address AccessGroups::address_of(const Step& step) const {
+    const Insn& i = *step.insn;
     Address a{kNoVersion, kNoVersion, 0, i.seg >= cpu::FS ? i.seg : uint8_t{0}, i.disp};
     if (i.base == kRipReg) {
         a.base = kRipVersion;
-        if (!i.flat) a.offset += i.offset + i.length;
+        a.offset += step.block_at() + (i.flat ? 0 : i.offset + i.length);
     } else if (i.base != kNoReg) {
         a.base = values_[i.base].version;
         a.offset += values_[i.base].offset;
@@ -87,16 +87,18 @@ AccessGroups::Address AccessGroups::stack_address(unsigned guest, int64_t offset
 
 // --- accesses ---------------------------------------------------------------------------------------------------------------
 
-void AccessGroups::operand_access(unsigned n, const Insn& i, const Form& f) {
+void AccessGroups::operand_access(unsigned n, const Step& step, const Form& f) {
+    const Insn& i = *step.insn;
     if (i.addrsize != 8) return;
     const unsigned size = operand_bytes(i, f);
     const bool exchange = is(f, &T::modrm) && i.map == Map::One && (i.opcode & 0xfe) == 0x86;
-    add(n, AccessKind::Operand, address_of(i), size, writes(f.rm), f.aligned || i.lock || exchange);
+    add(n, AccessKind::Operand, address_of(step), size, writes(f.rm), f.aligned || i.lock || exchange);
 }
 
-void AccessGroups::accesses_of(unsigned n, const Insn& i, const Form& f) {
-    if (is(f, &T::push_memory)) add(n, AccessKind::Operand, address_of(i), 8, false, false);
-    else if (i.mem && f.rm != Use::None) operand_access(n, i, f);
+void AccessGroups::accesses_of(unsigned n, const Step& step, const Form& f) {
+    const Insn& i = *step.insn;
+    if (is(f, &T::push_memory)) add(n, AccessKind::Operand, address_of(step), 8, false, false);
+    else if (i.mem && f.rm != Use::None) operand_access(n, step, f);
     const bool pushes = is(f, &T::push_register) || is(f, &T::push_immediate) || is(f, &T::push_memory) || is(f, &T::push_flags) ||
                         is(f, &T::call) || is(f, &T::call_indirect);
     if (pushes) add(n, AccessKind::Stack, stack_address(cpu::RSP, -8), 8, true, false);
@@ -164,7 +166,8 @@ bool AccessGroups::followed(const Insn& i, const Form& f) {
 
 void AccessGroups::effects_of(const Insn& i, const Form& f) {
     if (followed(i, f)) return;
-    const bool pushes = is(f, &T::push_register) || is(f, &T::push_immediate) || is(f, &T::push_memory) || is(f, &T::push_flags);
+    const bool pushes = is(f, &T::push_register) || is(f, &T::push_immediate) || is(f, &T::push_memory) || is(f, &T::push_flags) ||
+                        is(f, &T::call);
     if (pushes) values_[cpu::RSP].offset -= 8;
     if (is(f, &T::pop_register)) values_[cpu::RSP].offset += 8;
     if (is(f, &T::leave)) {
@@ -177,7 +180,7 @@ void AccessGroups::effects_of(const Insn& i, const Form& f) {
 // --- the result -----------------------------------------------------------------------------------------------------------------
 
 void AccessGroups::settle() {
-    std::array<int8_t, 32> number;
+    std::array<int8_t, 64> number;
     number.fill(-1);
     for (unsigned m = 0; m < member_count_; ++m) {
         const Member& member = members_[m];

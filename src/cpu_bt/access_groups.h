@@ -1,6 +1,6 @@
 // Which memory accesses of a block lie close together, so that one check of the TLB serves them all.
 //
-// The addresses of a straight-line block are followed symbolically: a register's value is a version (one unknown value)
+// The addresses of a straight line of instructions are followed symbolically: a register's value is a version (one unknown value)
 // plus a constant. Accesses whose addresses differ by a constant form a group. Its first access checks the whole span from
 // the lowest to the highest byte and keeps the host address; the others need no check and leave the flags alone.
 #pragma once
@@ -10,11 +10,11 @@
 #include <span>
 
 #include "cpu_bt/forms.h"
-#include "cpu_interp/block.h"
+#include "cpu_bt/step.h"
 
 namespace yado::cpu_bt {
 
-inline constexpr unsigned kMaxGroups = 8;
+inline constexpr unsigned kMaxGroups = 16;
 
 /// The two accesses that one instruction may make, in this order.
 enum class AccessKind : uint8_t { Operand, Stack };
@@ -31,7 +31,7 @@ class AccessGroups {
         bool write = false;  ///< somebody writes
     };
 
-    void find(const cpu_interp::Block& block, std::span<const Form> forms);
+    void find(const Line& line, std::span<const Form> forms);
     void clear();
     const Place& place(unsigned insn, AccessKind kind) const { return places_[insn][static_cast<int>(kind)]; }
     const Group& group(const Place& p) const { return groups_[p.group]; }
@@ -63,8 +63,8 @@ class AccessGroups {
     };
 
     void start();
-    void accesses_of(unsigned n, const Insn& i, const Form& f);
-    void operand_access(unsigned n, const Insn& i, const Form& f);
+    void accesses_of(unsigned n, const Step& step, const Form& f);
+    void operand_access(unsigned n, const Step& step, const Form& f);
     void add(unsigned n, AccessKind kind, const Address& a, unsigned size, bool write, bool aligned);
     bool join(Open& g, const Address& a, unsigned size, bool write, bool aligned);
     void effects_of(const Insn& i, const Form& f);
@@ -72,16 +72,16 @@ class AccessGroups {
     void unknown(unsigned guest) { values_[guest] = {next_version_++, 0}; }
     void close_all();
     void settle();
-    Address address_of(const Insn& i) const;
+    Address address_of(const Step& step) const;
     Address stack_address(unsigned guest, int64_t offset) const;
 
     std::array<Value, 16> values_;
     uint16_t next_version_ = 0;
-    std::array<Open, 32> open_;
+    std::array<Open, 64> open_;
     unsigned open_count_ = 0;
-    std::array<Member, 2 * cpu_interp::kMaxBlockInsns> members_;
+    std::array<Member, 2 * kMaxSteps> members_;
     unsigned member_count_ = 0;
-    std::array<std::array<Place, 2>, cpu_interp::kMaxBlockInsns> places_;
+    std::array<std::array<Place, 2>, kMaxSteps> places_;
     std::array<Group, kMaxGroups> groups_;
     unsigned used_ = 0;
 };

@@ -9,36 +9,36 @@ using Place = FlagTracker::Place;
 BlockTranslator::BlockTranslator(Assembler& code, const Runtime& runtime, const cpu::CpuModel& model, FlagMode flags)
     : code_(code), runtime_(runtime), model_(model), flag_mode_(flags), flags_(code) {}
 
-std::optional<BlockTranslator::Entries> BlockTranslator::translate(Block& block) {
-    block_ = &block;
-    mmu_ = block.mode >> cpu_interp::kModeMmuShift;
+std::optional<BlockTranslator::Entries> BlockTranslator::translate(const Line& line, Grouping grouping) {
+    line_ = &line;
+    mmu_ = line[0].block->mode >> cpu_interp::kModeMmuShift;
     n_ = 0;
-    done_ = vectors_ = false;
+    done_ = vectors_ = executed_ = false;
     cold_.clear();
     calls_.clear();
     find_forms();
-    if (block.count == 1 && !forms_[0].translate) return std::nullopt;
+    if (line.size() == 1 && !forms_[0].translate) return std::nullopt;
     find_live_flags();
-    if (block.ungrouped) groups_.clear();
-    else groups_.find(block, forms_);
+    if (grouping == Grouping::On) groups_.find(line, forms_);
+    else groups_.clear();
     const Entries entries = enter();
-    for (n_ = 0; n_ < block.count && !done_; ++n_) instruction(n_);
-    finish();
+    for (n_ = 0; n_ < line.size() && !done_; ++n_) instruction(n_);
     cold_parts();
     return entries;
 }
 
 void BlockTranslator::find_forms() {
-    for (unsigned n = 0; n < block_->count; ++n) {
-        forms_[n] = form_of(block_->insn[n], model_);
-        if (forms_[n].translate && refuses(block_->insn[n], forms_[n])) forms_[n] = {};
+    for (unsigned n = 0; n < line_->size(); ++n) {
+        const Step& step = (*line_)[n];
+        forms_[n] = form_of(*step.insn, model_);
+        if (forms_[n].translate && refuses(*step.insn, forms_[n])) forms_[n] = {};
+        if (step.block->refused && step.last_of_block()) forms_[n] = {};
     }
-    if (block_->refused) forms_[block_->count - 1] = {};
 }
 
 void BlockTranslator::find_live_flags() {
     uint8_t live = flag::All;
-    for (unsigned n = block_->count; n-- > 0;) {
+    for (unsigned n = line_->size(); n-- > 0;) {
         live_[n] = flag_mode_ == FlagMode::Strict ? flag::All : live;
         live = static_cast<uint8_t>((live & ~forms_[n].flags_set) | forms_[n].flags_read);
     }
@@ -51,8 +51,8 @@ uint8_t BlockTranslator::live_before() const {
 
 /// True if the flags that the block is entered with are wanted in EFLAGS before anything destroys them.
 bool BlockTranslator::host_flags_first() const {
-    for (unsigned n = 0; n < block_->count; ++n) {
-        const Insn& i = block_->insn[n];
+    for (unsigned n = 0; n < line_->size(); ++n) {
+        const Insn& i = *(*line_)[n].insn;
         const Form& f = forms_[n];
         if (!f.translate) return false;
         if (f.flags_read && !f.ends_block) return !i.mem;
@@ -91,28 +91,27 @@ BlockTranslator::Entries BlockTranslator::enter() {
 
 void BlockTranslator::instruction(unsigned n) {
     const Form& f = forms_[n];
+    const Step& step = (*line_)[n];
     if (!f.translate) return run_interpreted();
-    (this->*f.translate)(block_->insn[n], f);
+    if (f.ends_block && step.path != Path::End) return continue_line(*step.insn, f, step.path);
+    (this->*f.translate)(*step.insn, f);
+    if (done_ || !step.last_of_block() || step.path != Path::End) return;
+    executed_ = true;
+    go_direct(after(*step.insn));
 }
 
-/// An instruction that could not be translated; the last one may end the block, so the interpreter takes over for good.
+/// An instruction that could not be translated; a block's last one may end it, so the interpreter takes over for good.
 void BlockTranslator::run_interpreted() {
-    if (n_ + 1 == block_->count) {
+    if ((*line_)[n_].last_of_block()) {
         cold_always(Cold::Kind::Leave);
         done_ = true;
         return;
     }
     flags_.save();
-    code_.mov(code_.eax, n_);
-    call_block_part(BlockPart::Interpret);
+    code_.mov(code_.eax, (*line_)[n_].n);
+    call_block_part(BlockPart::Interpret, n_);
     flags_.set(Place::Both);
     vectors_ = false;
-}
-
-void BlockTranslator::finish() {
-    if (done_) return;
-    n_ = block_->count;
-    go_direct(page_offset(block_->bytes));
 }
 
 // --- flags --------------------------------------------------------------------------------------------------------------
@@ -136,7 +135,7 @@ void BlockTranslator::cold(unsigned condition, Cold::Kind kind) { add_cold(code_
 void BlockTranslator::cold_always(Cold::Kind kind) { add_cold(code_.jump(), kind); }
 
 void BlockTranslator::add_cold(size_t jump, Cold::Kind kind, uint32_t target) {
-    cold_.push_back({.kind = kind, .jump = jump, .insn = n_, .vectors = vectors_, .flags = flags_.place(), .target = target});
+    cold_.push_back({.kind = kind, .jump = jump, .insn = n_, .executed = executed_, .vectors = vectors_, .flags = flags_.place(), .target = target});
 }
 
 /// Misses of the running instruction go on here.
@@ -145,39 +144,47 @@ void BlockTranslator::resume_here() {
         if (c->kind != Cold::Kind::LoadVectors) c->resume = code_.here();
 }
 
-void BlockTranslator::call_block_part(BlockPart part) {
+void BlockTranslator::call_block_part(BlockPart part, unsigned insn) {
     code_.db(0xe8);
     code_.dd(0);
-    calls_.push_back({code_.here(), part});
+    calls_.push_back({code_.here(), part, (*line_)[insn].block});
 }
 
-void BlockTranslator::jump_block_part(BlockPart part) { calls_.push_back({code_.jump(), part}); }
+void BlockTranslator::jump_block_part(BlockPart part, unsigned insn) { calls_.push_back({code_.jump(), part, (*line_)[insn].block}); }
 
 void BlockTranslator::cold_parts() {
     for (size_t k = 0; k < cold_.size(); ++k) cold_part(cold_[k]);
-    for (const BlockPart part : {BlockPart::Interpret, BlockPart::LoadVectors, BlockPart::Leave, BlockPart::Miss}) block_part(part);
+    block_parts();
 }
 
-/// What the block's cold parts have in common: they name the block.
-void BlockTranslator::block_part(BlockPart part) {
-    size_t start = 0;
-    for (const Call& call : calls_) {
-        if (call.part != part) continue;
-        if (start == 0) start = emit_block_part(part);
-        code_.aim(call.jump, start);
+/// What cold parts of a block have in common: they name the block.
+void BlockTranslator::block_parts() {
+    for (size_t first = 0; first < calls_.size(); ++first) {
+        if (calls_[first].block == nullptr) continue;
+        const Call like = calls_[first];
+        const size_t start = emit_block_part(like.part, like.block);
+        for (size_t k = first; k < calls_.size(); ++k) {
+            Call& call = calls_[k];
+            if (call.block != like.block || call.part != like.part) continue;
+            code_.aim(call.jump, start);
+            call.block = nullptr;
+        }
     }
 }
 
-size_t BlockTranslator::emit_block_part(BlockPart part) {
+size_t BlockTranslator::emit_block_part(BlockPart part, Block* block) {
     const size_t start = code_.here();
-    const auto block = reinterpret_cast<uint64_t>(block_);
     if (part == BlockPart::Interpret) {
-        code_.mov(code_.rcx, block);
+        code_.mov(code_.rcx, reinterpret_cast<uint64_t>(block));
         code_.jump_to(runtime_.interpret());
         return start;
     }
-    if (part == BlockPart::Miss) code_.store(at::kMissed, kRax);
-    code_.mov(code_.rax, block);
+    if (part == BlockPart::Miss) {
+        code_.store(at::kMissed, kRax);
+        code_.mov(code_.rax, reinterpret_cast<uint64_t>((*line_)[0].block));
+        code_.store(at::kExitHead, kRax);
+    }
+    code_.mov(code_.rax, reinterpret_cast<uint64_t>(block));
     code_.store(at::kExitBlock, kRax);
     switch (part) {
     case BlockPart::Leave: code_.jump_to(runtime_.leave()); break;
@@ -187,7 +194,7 @@ size_t BlockTranslator::emit_block_part(BlockPart part) {
     return start;
 }
 
-void BlockTranslator::exit_at(uint32_t n) { code_.mov(code_.dword[code_.rbp + at::kExitInsn], n); }
+void BlockTranslator::exit_for(uint32_t reason) { code_.mov(code_.dword[code_.rbp + at::kExitInsn], reason); }
 
 void BlockTranslator::cold_part(const Cold& c) {
     code_.bind(c.jump);
@@ -198,23 +205,24 @@ void BlockTranslator::cold_part(const Cold& c) {
     case Cold::Kind::Leave: return leave_part(c);
     case Cold::Kind::Follow: return follow_part(c);
     case Cold::Kind::LoadVectors:
-        exit_at(c.insn);
-        call_block_part(BlockPart::LoadVectors);
+        exit_for((*line_)[c.insn].n);
+        call_block_part(BlockPart::LoadVectors, c.insn);
         return code_.jump_to(c.resume);
     }
 }
 
 void BlockTranslator::interpret_part(const Cold& c) {
     YADO_CHECK(c.resume != 0);
-    code_.mov(code_.eax, c.insn);
-    call_block_part(BlockPart::Interpret);
+    const uint32_t n = (*line_)[c.insn].n;
+    code_.mov(code_.eax, n);
+    call_block_part(BlockPart::Interpret, c.insn);
     if (groups_.any()) {  // the TLB may have changed under a group's address: on with the interpreter
-        exit_at(c.insn + 1);
-        return jump_block_part(BlockPart::Leave);
+        exit_for(n + 1);
+        return jump_block_part(BlockPart::Leave, c.insn);
     }
     if (c.vectors) {
-        exit_at(c.insn + 1);
-        call_block_part(BlockPart::LoadVectors);
+        exit_for(n + 1);
+        call_block_part(BlockPart::LoadVectors, c.insn);
         FlagTracker::emit_load(code_);
     }
     code_.jump_to(c.resume);
@@ -224,7 +232,7 @@ void BlockTranslator::interpret_part(const Cold& c) {
 void BlockTranslator::miss_part(const Cold& c) {
     code_.xor_(code_.rax, code_.qword[code_.rbp + code_.rcx + c.tag]);
     code_.mov(code_.rcx, c.access.packed());
-    call_block_part(BlockPart::Miss);
+    call_block_part(BlockPart::Miss, c.insn);
     code_.aim(code_.jump_if(cc::kEqual), c.retry);
     const bool leave = c.access.span != 0 || fallback(forms_[c.insn]) == Cold::Kind::Leave;
     leave ? leave_part(c) : interpret_part(c);
@@ -240,17 +248,17 @@ void BlockTranslator::find_part(const Cold& c) {
 
 void BlockTranslator::leave_part(const Cold& c) {
     if (c.flags == Place::Host) FlagTracker::emit_save(code_);
-    exit_at(c.insn);
-    jump_block_part(BlockPart::Leave);
+    exit_for((*line_)[c.insn].n + (c.executed ? 1 : 0));
+    jump_block_part(BlockPart::Leave, c.insn);
 }
 
 void BlockTranslator::follow_part(const Cold& c) {
     if (c.flags == Place::Host) FlagTracker::emit_save(code_);
     linear_of(kRax, c.target);
     code_.store(at::kRip, kRax);
-    exit_at(c.flags == Place::Host || c.flags == Place::Both ? exit_reason::kFollowFlags : exit_reason::kFollow);
+    exit_for(c.flags == Place::Host || c.flags == Place::Both ? exit_reason::kFollowFlags : exit_reason::kFollow);
     code_.mov(code_.dword[code_.rbp + at::kExitLink], static_cast<uint32_t>(c.jump));
-    jump_block_part(BlockPart::Leave);
+    jump_block_part(BlockPart::Leave, c.insn);
 }
 
 }  // namespace yado::cpu_bt

@@ -1,4 +1,4 @@
-// Translates one decoded block. The path: forms of all instructions -> which flags are live after each -> entry (request
+// Translates a line of instructions: a block, or several blocks that mostly run one after the other. The path: forms of all instructions -> which flags are live after each -> entry (request
 // poll) -> the instructions, each by its form's function -> the way out at the end -> the cold parts (misses, exits).
 //
 // Flags: between instructions the guest's arithmetic flags are in the host's EFLAGS, in Core::aflags, in both, or (when
@@ -20,6 +20,7 @@
 #include "cpu_bt/flag_tracker.h"
 #include "cpu_bt/forms.h"
 #include "cpu_bt/runtime.h"
+#include "cpu_bt/step.h"
 #include "cpu_interp/block.h"
 
 namespace yado::cpu_bt {
@@ -34,8 +35,9 @@ class BlockTranslator {
         size_t memory;  ///< offset of the entry with flags in Core::aflags
         size_t flags;   ///< of the entry with flags in EFLAGS
     };
-    /// Emits the block at the assembler's end. nullopt: not worth it (its first instruction is the interpreter's and ends it).
-    std::optional<Entries> translate(Block& block);
+    enum class Grouping : bool { Off, On };
+    /// Emits the line at the assembler's end. nullopt: not worth it (its only instruction is the interpreter's).
+    std::optional<Entries> translate(const Line& line, Grouping grouping);
 
     // --- instructions by form (forms.cpp names these) -----------------------------------------------------------------
     void modrm(const Insn& i, const Form& f);
@@ -85,6 +87,7 @@ class BlockTranslator {
         size_t jump;            ///< the jump that leads here (Assembler::bind)
         unsigned insn;
         size_t resume = 0;
+        bool executed = false;  ///< Leave: behind the instruction, not in front of it
         bool vectors = false;   ///< XMM registers are expected at `resume`
         FlagTracker::Place flags = FlagTracker::Place::Dead;  ///< at the jump
         uint32_t target = 0;
@@ -97,6 +100,7 @@ class BlockTranslator {
     struct Call {
         size_t jump;
         BlockPart part;
+        Block* block;
     };
 
     // --- the block ----------------------------------------------------------------------------------------------------
@@ -105,7 +109,6 @@ class BlockTranslator {
     bool host_flags_first() const;
     Entries enter();
     void instruction(unsigned n);
-    void finish();
     void cold_parts();
     void cold_part(const Cold& c);
     void interpret_part(const Cold& c);
@@ -113,11 +116,11 @@ class BlockTranslator {
     void find_part(const Cold& c);
     void leave_part(const Cold& c);
     void follow_part(const Cold& c);
-    void exit_at(uint32_t n);
-    void block_part(BlockPart part);
-    size_t emit_block_part(BlockPart part);
-    void call_block_part(BlockPart part);
-    void jump_block_part(BlockPart part);
+    void exit_for(uint32_t reason);
+    void block_parts();
+    size_t emit_block_part(BlockPart part, Block* block);
+    void call_block_part(BlockPart part, unsigned insn);
+    void jump_block_part(BlockPart part, unsigned insn);
 
     // --- pieces of instructions -----------------------------------------------------------------------------------------
     /// Flags that somebody reads from in front of the running instruction.
@@ -176,7 +179,8 @@ class BlockTranslator {
     void check_signed_division(bool wide);
 
     // --- control flow -----------------------------------------------------------------------------------------------------
-    uint32_t page_offset(unsigned at) const { return static_cast<uint32_t>((block_->gpa & 0xfff) + at); }
+    uint32_t page_offset(unsigned at) const { return (*line_)[n_].block_at() + at; }
+    void continue_line(const Insn& i, const Form& f, Path path);
     /// Linear address of page offset `at` into `to`.
     void linear_of(HostReg to, int64_t at);
     static bool in_page(int64_t target) { return target >= 0 && target < 4096; }
@@ -195,15 +199,16 @@ class BlockTranslator {
     const Runtime& runtime_;
     const cpu::CpuModel& model_;
     FlagMode flag_mode_;
-    Block* block_ = nullptr;
+    const Line* line_ = nullptr;
     unsigned mmu_ = 0;
-    unsigned n_ = 0;                 ///< running instruction
+    unsigned n_ = 0;                 ///< running instruction of the line
     bool done_ = false;              ///< control never comes to the end of what is emitted
+    bool executed_ = false;          ///< the running instruction is complete; what follows is the way on
     bool vectors_ = false;           ///< XMM registers are in the host's at this point
     FlagTracker flags_;
     AccessGroups groups_;
-    std::array<Form, cpu_interp::kMaxBlockInsns> forms_;
-    std::array<uint8_t, cpu_interp::kMaxBlockInsns> live_;
+    std::array<Form, kMaxSteps> forms_;
+    std::array<uint8_t, kMaxSteps> live_;
     std::vector<Cold> cold_;
     std::vector<Call> calls_;
 };

@@ -83,6 +83,21 @@ void BlockTranslator::jump_if(const Insn& i, const Form&) {
     go_direct(after(i));
 }
 
+/// A direct branch whose one way is the line's: the other leaves it.
+void BlockTranslator::continue_line(const Insn& i, const Form& f, Path path) {
+    if (f.translate == &BlockTranslator::jump) return;
+    if (f.translate == &BlockTranslator::call) {
+        push_return_address(i);
+        return adjust_stack(-8);
+    }
+    flags_.load();
+    const unsigned leaves = (i.opcode & 15) ^ (path == Path::Taken ? 1 : 0);
+    const int64_t other = path == Path::Taken ? after(i) : after(i) + i.imm;
+    if (in_page(other)) add_cold(code_.jump_if(leaves), Cold::Kind::Follow, static_cast<uint32_t>(other));
+    else branch_beyond_page(leaves, other);
+    done_ = false;
+}
+
 void BlockTranslator::branch_beyond_page(unsigned condition, int64_t target) {
     const size_t not_taken = code_.jump_if(condition ^ 1);
     const FlagTracker::Place before = flags_.place();

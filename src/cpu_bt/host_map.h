@@ -44,6 +44,7 @@ YADO_AT(kRequests, requests);
 YADO_AT(kRipPage, native.rip_page);
 YADO_AT(kFpu, native.fpu);
 YADO_AT(kExitBlock, native.exit_block);
+YADO_AT(kExitHead, native.exit_head);
 YADO_AT(kExitInsn, native.exit_insn);
 YADO_AT(kExitLink, native.exit_link);
 YADO_AT(kKept, native.kept);

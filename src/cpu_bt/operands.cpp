@@ -73,6 +73,7 @@ template <typename Linear>
 Rm BlockTranslator::access(AccessKind kind, unsigned size, bool write, Aligned aligned, Linear linear) {
     const AccessGroups::Place& place = groups_.place(n_, kind);
     const bool align = aligned == Aligned::Yes;
+    const uint32_t insn = (*line_)[n_].n;
     if (place.group >= 0 && !place.first) {
         code_.load(kRcx, at::group(place.group));
         return Rm::at(kRcx, -1, 0, place.at);
@@ -80,12 +81,12 @@ Rm BlockTranslator::access(AccessKind kind, unsigned size, bool write, Aligned a
     before_check();
     if (place.group < 0) {
         linear(0);
-        look_up({size, write, align, n_}, write);
+        look_up({size, write, align, insn}, write);
         return Rm::at(kRax, kRcx);
     }
     const AccessGroups::Group& group = groups_.group(place);
     linear(-static_cast<int32_t>(place.at));
-    look_up({size, write, align, n_, place.at, group.span, group.write}, group.write);
+    look_up({size, write, align, insn, place.at, group.span, group.write}, group.write);
     code_.lea(code_.rcx, code_.ptr[code_.rax + code_.rcx]);
     code_.store(at::group(place.group), kRcx);
     return Rm::at(kRcx, -1, 0, place.at);

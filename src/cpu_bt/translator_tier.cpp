@@ -1,7 +1,9 @@
 #include "cpu_bt/translator_tier.h"
 
 #include <algorithm>
+#include <utility>
 
+#include "cpu_bt/line_finder.h"
 #include "cpu_bt/test_tier.h"
 #include "cpu_interp/block_cache.h"
 #include "cpu_interp/chain.h"
@@ -14,9 +16,10 @@ using cpu_interp::CodeMode;
 
 namespace {
 
-/// More than any block can need: 48 instructions with their cold parts.
-constexpr size_t kRoomForBlock = 32 << 10;
-/// A block whose groups fail as often is translated again without.
+/// More than any line can need: kMaxSteps instructions with their cold parts.
+constexpr size_t kRoomForLine = 96 << 10;
+constexpr unsigned kHotSamples = 2;
+/// A line whose groups fail as often is translated again without.
 constexpr uint32_t kMaxSetbacks = 16;
 
 bool translatable(const Block& b) { return b.mode >> cpu_interp::kModeMmuShift <= 2 && (b.mode & 7) == static_cast<uint8_t>(CodeMode::Bits64); }
@@ -41,7 +44,8 @@ TranslatorTier::TranslatorTier(Core& core, const TierOptions& options, CodeCache
 void TranslatorTier::placed(Block& block) {
     block.native = block.native_flags = nullptr;
     block.ungrouped = false;
-    block.setbacks = 0;
+    block.setbacks = block.samples = 0;
+    block.traced = false;
     block.heat = options_.warm;
     if (translatable(block)) block.insn[0].run = run_cold;
 }
@@ -53,22 +57,60 @@ void TranslatorTier::reset() {
 }
 
 void TranslatorTier::translate(Block& block) {
-    if (code_.here() + kRoomForBlock > cache_.size()) {
+    line_.clear();
+    line_.append(block);
+    translate_line(block, block.ungrouped ? BlockTranslator::Grouping::Off : BlockTranslator::Grouping::On);
+}
+
+/// Translates line_, which begins with `head`. False: there was no room, or nothing to translate.
+bool TranslatorTier::translate_line(Block& head, BlockTranslator::Grouping grouping) {
+    if (code_.here() + kRoomForLine > cache_.size()) {
         ++stats_.cache_resets;
-        block.heat = 1;                          // again when there is room
+        head.heat = 1;                           // again when there is room
         core_.request(Core::kReqFlush);          // blocks and translations go at the next block boundary
-        return;
+        return false;
     }
-    const auto entries = translator_.translate(block);
+    const auto entries = translator_.translate(line_, grouping);
     if (!entries) {
         ++stats_.refused;
-        block.insn[0].run = block.first;
-        return;
+        head.insn[0].run = head.first;
+        return false;
     }
     ++stats_.translated;
-    block.native = executable(entries->memory);
-    block.native_flags = executable(entries->flags);
-    block.insn[0].run = run_translated;
+    head.native = executable(entries->memory);
+    head.native_flags = executable(entries->flags);
+    head.insn[0].run = run_translated;
+    return true;
+}
+
+/// The old code leads to the new.
+void TranslatorTier::translate_again(Block& head, BlockTranslator::Grouping grouping) {
+    const auto offset = [&](const void* native) { return static_cast<size_t>(static_cast<const uint8_t*>(native) - cache_.executable()); };
+    const size_t old[2] = {offset(head.native), offset(head.native_flags)};
+    if (!translate_line(head, grouping)) return;
+    code_.replace_by_jump(old[0], offset(head.native));
+    if (old[1] != old[0]) code_.replace_by_jump(old[1], offset(head.native_flags));
+}
+
+/// A line whose groups keep crossing pages.
+void TranslatorTier::translate_ungrouped(Block& block) {
+    block.ungrouped = true;
+    line_.clear();
+    line_.append(block);
+    translate_again(block, BlockTranslator::Grouping::Off);
+}
+
+/// Requests, timer interrupts above all, come at random: what they find running twice is hot.
+void TranslatorTier::note_sample(Block& block) {
+    if (!options_.link || block.traced || block.ungrouped || ++block.samples < kHotSamples) return;
+    block.traced = true;
+    trace(block);
+}
+
+void TranslatorTier::trace(Block& head) {
+    if (!find_line(*core_.blocks, head, core_.wiring.model, line_)) return;
+    ++stats_.traces;
+    translate_again(head, BlockTranslator::Grouping::On);
 }
 
 void TranslatorTier::link(const Block& to, uint32_t reason) {
@@ -76,17 +118,6 @@ void TranslatorTier::link(const Block& to, uint32_t reason) {
     const void* target = reason == exit_reason::kFollowFlags ? to.native_flags : to.native;
     code_.aim(core_.native.exit_link, static_cast<size_t>(static_cast<const uint8_t*>(target) - cache_.executable()));
     ++stats_.links;
-}
-
-/// A block whose groups keep crossing pages: its old code leads to the new one.
-void TranslatorTier::translate_ungrouped(Block& block) {
-    const auto offset = [&](const void* native) { return static_cast<size_t>(static_cast<const uint8_t*>(native) - cache_.executable()); };
-    const size_t old[2] = {offset(block.native), offset(block.native_flags)};
-    block.ungrouped = true;
-    translate(block);
-    if (offset(block.native) == old[0]) return;  // the cache is full
-    code_.replace_by_jump(old[0], offset(block.native));
-    if (old[1] != old[0]) code_.replace_by_jump(old[1], offset(block.native_flags));
 }
 
 // --- handlers: what a block's first instruction runs --------------------------------------------------------------------------
@@ -115,7 +146,9 @@ void TranslatorTier::go_on(Core& c) {
         Block& b = *c.native.exit_block;
         c.block = &b;
         c.block_rip = c.native.rip_page + (b.gpa & 0xfff);
-        if (b.setbacks > kMaxSetbacks && !b.ungrouped) of(c).translate_ungrouped(b);
+        if (reason == 0 && c.requests.load(std::memory_order_relaxed)) of(c).note_sample(b);
+        if (Block* head = std::exchange(c.native.exit_head, nullptr); head && head->setbacks > kMaxSetbacks && !head->ungrouped)
+            of(c).translate_ungrouped(*head);
         const Insn* i = b.insn + reason;
         if (c.faulted) {  // a page fault found by fill()
             c.rip = c.rip_of(i);
@@ -192,7 +225,7 @@ uint64_t TranslatorTier::fill(Core* core, uint64_t linear, uint64_t what) {
     const TlbFill answer = core->tlb_fill(address, m.size, m.write ? cpu_interp::Acc::Write : cpu_interp::Acc::Read);
     if (answer != TlbFill::Filled || m.span == 0 || t.group_served(linear, m)) return static_cast<uint64_t>(answer);
     ++t.stats_.setbacks;
-    ++core->native.exit_block->setbacks;
+    ++core->native.exit_head->setbacks;
     return static_cast<uint64_t>(TlbFill::Refused);
 }
 

@@ -24,6 +24,7 @@ struct TierStats {
     uint64_t cache_resets = 0;    ///< times that the cache was full
     uint64_t exits = 0;           ///< ways out of translated code to C++
     uint64_t interpreted = 0;     ///< single instructions run by the interpreter in the middle of translated code
+    uint64_t traces = 0;          ///< translations over several blocks
     uint64_t links = 0;
     uint64_t setbacks = 0;        ///< checks for a group of accesses that failed though the one access could be served
     uint64_t misses = 0;          ///< accesses that the TLB did not serve
@@ -58,7 +59,11 @@ class TranslatorTier final : public cpu_interp::Tier {
     static void stop(Core& c, const Insn* i);
 
     void translate(Block& block);
+    bool translate_line(Block& head, BlockTranslator::Grouping grouping);
+    void translate_again(Block& head, BlockTranslator::Grouping grouping);
     void translate_ungrouped(Block& block);
+    void note_sample(Block& block);
+    void trace(Block& head);
     void link(const Block& to, uint32_t reason);
     const void* executable(size_t offset) const { return cache_.executable() + offset; }
 
@@ -68,6 +73,7 @@ class TranslatorTier final : public cpu_interp::Tier {
     Assembler code_;
     Runtime runtime_;
     BlockTranslator translator_;
+    Line line_;
     Insn single_[2] = {};       ///< the instruction that interpret() runs, and stop
     bool completed_ = false;    ///< it ran to its end
     TierStats stats_;

@@ -28,7 +28,9 @@ struct Block {
     bool refused;        ///< the last instruction raises #UD or #GP whatever its bytes look like
     bool ungrouped;      ///< the tier's: every access checks by itself
     uint32_t setbacks;   ///< the tier's: group checks that failed
-    uint64_t unused;
+    uint16_t samples;    ///< the tier's: how often a request found it running
+    bool traced;         ///< the tier's: its translation goes on into other blocks
+    uint32_t unused;
     Insn insn[];         ///< count + kBlockSlots
 
     const Insn* end() const { return insn + count; }

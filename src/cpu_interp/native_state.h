@@ -15,7 +15,8 @@ struct NativeState {
     uint32_t exit_link = 0;         ///< offset in the code cache of the jump that could go on; 0: none
     uint64_t kept = 0;              ///< between the parts of one instruction
     uint64_t missed = 0;            ///< linear address that the TLB does not know
-    uint64_t group[8] = {};         ///< host addresses that serve several accesses of a block
+    Block* exit_head = nullptr;     ///< first block of the line whose access missed
+    uint64_t group[16] = {};        ///< host addresses that serve several accesses of a block
     bool vectors = false;           ///< XMM registers (and MXCSR) are in the host's
 };
 
