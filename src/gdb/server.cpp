@@ -6,11 +6,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <future>
-
 #include "base/check.h"
 #include "gdb/conversation.h"
 #include "gdb/listener.h"
+#include "io/call_on.h"
 
 namespace yado::gdb {
 
@@ -78,31 +77,23 @@ class Server::Impl {
     const std::string& where() const { return listener_.where; }
 
     Result<> serve() {
-        return on_executor([this]() -> Result<> {
+        return io::call_on(executor_, [this]() -> Result<> {
             retry_ = executor_.make_timer([this] { watch_.set_events(EPOLLIN); });
             watch_ = YADO_TRY(executor_.watch(listener_.fd.get(), EPOLLIN, [this](uint32_t) { accept(); }));
             return {};
         });
     }
     void close() {
-        (void)on_executor([this]() -> Result<> {
+        io::call_on(executor_, [this] {
             retry_.reset();
             watch_ = {};
             session_.reset();
             listener_.fd.reset();
-            return {};
         });
         if (!listener_.unlink.empty()) unlink(listener_.unlink.c_str());
     }
 
   private:
-    Result<> on_executor(const std::function<Result<>()>& f) {
-        std::promise<Result<>> done;
-        auto result = done.get_future();
-        executor_.post([&] { done.set_value(f()); });
-        return result.get();
-    }
-
     void accept() {
         Fd client(accept4(listener_.fd.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
         if (!client) return wait_to_accept();
