@@ -86,6 +86,8 @@ void fields(V& v, T& g) {
     v("console_device", g.console_device, "what carries the console: the serial port, or virtio-console (hvc0)");
     v("debug_exit", g.debug_exit, "isa-debug-exit at port 0xf4");
     v("no_reboot", g.no_reboot, "the first reset ends the guest");
+    v("gdb", g.gdb, "where a debugger may connect: none, tcp:[ADDR:]PORT or unix:PATH");
+    v("gdb_wait", g.gdb_wait, "the vCPUs wait for the debugger");
     v("rings", g.rings, "layout of virtio queues");
     v("rng", g.rng, "virtio-rng device");
     v("balloon", g.balloon, "virtio-balloon device");

@@ -74,6 +74,21 @@ struct ConsoleConfig {
 Result<ConsoleConfig> parse_console(std::string_view text);
 std::string to_string(const ConsoleConfig& console);
 
+/// Where a debugger may connect. Text form: "none", "tcp:[ADDR:]PORT", "unix:PATH"; the address is IPv4, or IPv6 in brackets,
+/// absent or empty it is 127.0.0.1. Port 0: a free one.
+enum class GdbKind : uint8_t { None, Tcp, Unix };
+struct GdbConfig {
+    GdbKind kind = GdbKind::None;
+    std::string address;  ///< tcp only, without brackets
+    uint16_t port = 0;
+    std::string path;     ///< unix only
+    friend bool operator==(const GdbConfig&, const GdbConfig&) = default;
+};
+Result<GdbConfig> parse_gdb(std::string_view text);
+std::string to_string(const GdbConfig& gdb);
+/// False if somebody on another host could connect.
+bool is_local(const GdbConfig& gdb);
+
 inline constexpr uint32_t kMaxVcpus = 254;  ///< xAPIC ids 0 to 253; 255 is broadcast, 254 stays free
 inline constexpr size_t kMaxDevices = 24;   ///< disks and nets: one PCI slot each on bus 0
 
@@ -99,6 +114,8 @@ struct GuestConfig {
     ConsoleDevice console_device = ConsoleDevice::Serial;  ///< key "console_device"
     bool debug_exit = false;    ///< isa-debug-exit at port 0xf4
     bool no_reboot = false;     ///< the first reset ends the guest
+    GdbConfig gdb;
+    bool gdb_wait = false;      ///< the vCPUs wait for the debugger
     Rings rings = Rings::Split;
     bool rng = true;
     bool balloon = true;

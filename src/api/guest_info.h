@@ -63,7 +63,7 @@ struct GuestInfo {
 };
 
 /// Something that happened: "started", "paused", "resumed", "reset", "power-button", "powered-off", "crashed",
-/// "stopped", "disk-error", "device-needs-reset", "balloon".
+/// "stopped", "disk-error", "device-needs-reset", "balloon", "debugger-attached", "debugger-detached".
 struct Event {
     uint64_t number = 0;        ///< 1, 2, 3 ... within a guest
     Nanoseconds time{};         ///< since 1970-01-01 UTC

@@ -40,6 +40,27 @@ bool parse_end(std::string_view text, std::string& address, uint16_t& port) {
     return parse_whole(text, port) && port != 0;
 }
 
+bool is_ipv6(const std::string& text) {
+    in6_addr address;
+    return inet_pton(AF_INET6, text.c_str(), &address) == 1;
+}
+
+/// "ADDR", "[ADDR]" or nothing.
+bool parse_listen_address(std::string_view text, std::string& address) {
+    if (text.starts_with('[') && text.ends_with(']')) {
+        address = text.substr(1, text.size() - 2);
+        return is_ipv6(address);
+    }
+    address = text.empty() ? "127.0.0.1" : text;
+    return is_ipv4(address);
+}
+
+bool parse_tcp(std::string_view text, GdbConfig& gdb) {
+    const size_t colon = text.rfind(':');
+    const std::string_view address = colon == text.npos ? "" : text.substr(0, colon);
+    return parse_listen_address(address, gdb.address) && parse_whole(text.substr(colon + 1), gdb.port);
+}
+
 }  // namespace
 
 Result<Bytes> parse_size(std::string_view text) {
@@ -120,6 +141,32 @@ std::string to_string(const ConsoleConfig& console) {
     case ConsoleKind::Socket: return "socket=" + console.path;
     }
     return "none";
+}
+
+Result<GdbConfig> parse_gdb(std::string_view text) {
+    GdbConfig gdb;
+    if (text == "none") return gdb;
+    if (text.starts_with("unix:") && text.size() > 5) {
+        gdb.kind = GdbKind::Unix;
+        gdb.path = text.substr(5);
+        return gdb;
+    }
+    gdb.kind = GdbKind::Tcp;
+    if (text.starts_with("tcp:") && parse_tcp(text.substr(4), gdb)) return gdb;
+    return fail(ErrorKind::Usage, "\"{}\" is no place for a debugger; write tcp:[ADDR:]PORT or unix:PATH, such as tcp:127.0.0.1:1234", text);
+}
+
+std::string to_string(const GdbConfig& gdb) {
+    switch (gdb.kind) {
+    case GdbKind::None: return "none";
+    case GdbKind::Tcp: return fmt::format(fmt::runtime(is_ipv6(gdb.address) ? "tcp:[{}]:{}" : "tcp:{}:{}"), gdb.address, gdb.port);
+    case GdbKind::Unix: return "unix:" + gdb.path;
+    }
+    return "none";
+}
+
+bool is_local(const GdbConfig& gdb) {
+    return gdb.kind != GdbKind::Tcp || gdb.address.starts_with("127.") || gdb.address == "::1";
 }
 
 }  // namespace yado::api

@@ -129,6 +129,7 @@ Result<> validate(const GuestConfig& config, const HostLimits& host) {
     if (config.cpus == 0) return fail(ErrorKind::Usage, "cpus is 0; a guest needs at least one");
     if (config.cpus > kMaxVcpus) return fail(ErrorKind::Usage, "{} cpus are too many; the most is {}", config.cpus, kMaxVcpus);
     YADO_TRY(check_boot(config));
+    if (config.gdb_wait && config.gdb.kind == GdbKind::None) return fail(ErrorKind::Usage, "--gdb-wait needs --gdb, or no debugger could come");
     return check_devices(config);
 }
 

@@ -17,11 +17,21 @@ Result<std::unique_ptr<HostRun>> HostRun::create(const api::GuestConfig& config,
     YADO_TRY(run->guest_->build());
     run->bridge_ = YADO_TRY(control::ConsoleBridge::start(config.console, run->port().console()));
     run->place_ = run->bridge_->where();
+    YADO_TRY(run->open_debugger(config));
     return run;
+}
+
+Result<> HostRun::open_debugger(const api::GuestConfig& config) {
+    if (config.gdb.kind == api::GdbKind::None) return {};
+    vm::DebugPort* port = guest_->debug();
+    if (!port) return fail(ErrorKind::Failed, "guest {} cannot be debugged; leave --gdb out", config.name);
+    debugger_ = YADO_TRY(gdb::Server::listen(config.gdb, *port));
+    return {};
 }
 
 Result<> HostRun::start() {
     YADO_TRY(guest_->start());
+    if (debugger_) YADO_TRY(debugger_->serve());
     waiter_ = std::thread([this] {
         report_ = guest_->wait();
         port().console().close();
@@ -35,6 +45,7 @@ api::ExitReport HostRun::finish() {
     if (!waiter_.joinable()) return report_;
     port().power_off();  // Conflict if it has ended: fine
     waiter_.join();
+    debugger_.reset();
     server_.reset();
     bridge_.reset();
     guest_.reset();
@@ -47,6 +58,7 @@ void HostRun::leave_report(const api::ExitReport& report) {
 
 HostRun::~HostRun() {
     finish();
+    debugger_.reset();
     server_.reset();
     bridge_.reset();
     guest_.reset();

@@ -9,6 +9,7 @@
 #include "control/console_bridge.h"
 #include "control/runtime_dir.h"
 #include "control/server.h"
+#include "gdb/server.h"
 
 namespace yado::apps {
 
@@ -25,6 +26,8 @@ class HostRun {
     api::GuestPort& port() { return guest_->port(); }
     const std::string& socket() const { return socket_; }
     const std::string& console_place() const { return place_; }
+    /// What GDB's `target remote` takes; empty if no debugger may connect.
+    std::string debugger_place() const { return debugger_ ? debugger_->where() : ""; }
     /// Powers off if it still runs, lets clients read to the end, and tells how the guest ended. Once.
     api::ExitReport finish();
     /// Leaves the folder with the report for `yado ps` instead of deleting it.
@@ -32,12 +35,14 @@ class HostRun {
 
   private:
     HostRun() = default;
+    Result<> open_debugger(const api::GuestConfig& config);
     control::RuntimeDir::Claim claim_;
     bool keep_folder_ = false;
     std::string socket_, place_;
     std::unique_ptr<assemble::Guest> guest_;
     std::unique_ptr<control::ConsoleBridge> bridge_;
     std::unique_ptr<control::Server> server_;
+    std::unique_ptr<gdb::Server> debugger_;
     Fd ended_;
     api::ExitReport report_;
     std::thread waiter_;  ///< calls Guest::wait()

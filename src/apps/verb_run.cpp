@@ -73,6 +73,13 @@ Result<Parting> carry_terminal(HostRun& run) {
 void announce(const api::GuestConfig& config, const HostRun& run) {
     const char* leave = isatty(STDIN_FILENO) ? "; Ctrl-] leaves and stops it" : "";
     fmt::print(stderr, "yado: guest {} starts, console on {}{}\n", config.name, run.console_place(), leave);
+    if (const std::string place = run.debugger_place(); !place.empty())
+        fmt::print(stderr, "yado: {} for GDB: target remote {}\n", config.gdb_wait ? "the guest waits" : "listens", place);
+}
+
+void warn(const api::GuestConfig& config) {
+    if (is_local(config.gdb)) return;
+    fmt::print(stderr, "yado: warning: --gdb {}: whoever reaches this address can read and change everything in the guest\n", to_string(config.gdb));
 }
 
 int tell_end(const std::string& name, const api::ExitReport& report) {
@@ -97,6 +104,7 @@ Result<int> run_here(const api::GuestConfig& config, const Platform& platform) {
 
 Result<int> run_guest(const RunOptions& options, const Platform& platform) {
     const api::GuestConfig config = YADO_TRY(make_config(options));
+    warn(config);
     if (!options.detach) return run_here(config, platform);
     YADO_TRY(run_detached(config));
     fmt::print("{}\n", config.name);

@@ -14,6 +14,7 @@
 #include "api/guest_config.h"
 #include "api/guest_port.h"
 #include "base/error.h"
+#include "vm/debug_port.h"
 
 namespace yado::assemble {
 
@@ -25,13 +26,16 @@ class Guest {
     /// Makes the machine and puts kernel and initrd into its memory. Once. Errors: NotFound, Denied, Conflict (image locked),
     /// Usage, Corrupt, Failed (not a kernel), those of the engine that was asked for; one line that names the file.
     virtual Result<> build() = 0;
-    /// Starts the vCPUs. Once, after build(). Nothing happens to a guest that was powered off before: it has ended.
+    /// Starts the vCPUs, or leaves that to a debugger where the configuration says so. Once, after build(). Nothing happens to a
+    /// guest that was powered off before: it has ended.
     virtual Result<> start() = 0;
     /// Waits until the guest has ended, its disks are flushed and its threads joined. Any one thread, once.
     virtual api::ExitReport wait() = 0;
     /// Lives as long as the guest. The console's kind is not the guest's business: output and input go through
     /// port().console(), and whoever runs the guest connects that to a terminal, pty, file or socket.
     virtual api::GuestPort& port() = 0;
+    /// After build(), as long as the guest. nullptr: it cannot be debugged.
+    virtual vm::DebugPort* debug() { return nullptr; }
 };
 
 /// `verdict_file`: where `--engine auto` keeps what it found out about KVM, in a folder that only we may write to; "": nowhere.

@@ -3,15 +3,20 @@
 #include <unistd.h>
 
 #include "assemble/kernel_loader.h"
+#include "io/call_on.h"
 
 namespace yado::assemble {
 
 GuestImpl::GuestImpl(const api::GuestConfig& config, const std::string& verdict_file)
-    : config_(config), verdict_file_(verdict_file), processors_([this](unsigned, const cpu::ShutdownRequest& r) { on_shutdown(r); }) {}
+    : config_(config),
+      verdict_file_(verdict_file),
+      processors_([this](unsigned, const cpu::ShutdownRequest& r) { on_shutdown(r); },
+                  [this](unsigned vcpu, const cpu::DebugStop& stop) { debugger_->vcpu_stopped(vcpu, stop); }) {}
 
 GuestImpl::~GuestImpl() {
     (void)power_off();  // Conflict if it was never assembled: fine
     processors_.shut_down();
+    io::call_on(control_.executor(), [] {});  // what the vCPUs posted last has run: it is about parts that go now
     feed_.disconnect();
     if (plugged_) (void)plugged_->close();
 }
@@ -30,6 +35,8 @@ Result<> GuestImpl::assemble() {
     run_ = std::make_unique<vm::RunControl>(vm::RunControl::Wiring{
         control_.executor(), processors_, inventory_, [this] { return boot(); },
         [this](std::string_view kind, std::string_view detail) { on_event(kind, detail); }, config_.no_reboot});
+    debugger_ = std::make_unique<vm::Debugger>(vm::Debugger::Wiring{
+        control_.executor(), processors_, *run_, memory_, model_.has(cpu::Feature::AVX), [this](std::string_view kind) { events_.add(kind); }});
     return {};
 }
 
@@ -125,7 +132,9 @@ void GuestImpl::on_shutdown(const cpu::ShutdownRequest& request) {
 
 void GuestImpl::on_event(std::string_view kind, std::string_view detail) {
     events_.add(kind, detail);
+    if (kind == "reset") debugger_->guest_reset();
     if (run_->state() != api::RunState::Stopped) return;
+    debugger_->guest_ended(*run_->stopped());
     const std::lock_guard lock(ended_mutex_);
     has_ended_ = true;
     ended_.notify_all();
@@ -133,7 +142,8 @@ void GuestImpl::on_event(std::string_view kind, std::string_view detail) {
 
 Result<> GuestImpl::start() {
     started_ = clock_.now();
-    return on_control([](vm::RunControl& run) { return run.start(); });
+    const auto then = config_.gdb_wait ? vm::RunControl::Then::StayPaused : vm::RunControl::Then::Run;
+    return on_control([then](vm::RunControl& run) { return run.start(then); });
 }
 
 api::ExitReport GuestImpl::wait() {

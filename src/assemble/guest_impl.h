@@ -18,6 +18,7 @@
 #include "machine/acpi/tables.h"
 #include "machine/boot/boot.h"
 #include "machine/layout.h"
+#include "vm/debugger.h"
 #include "vm/exit_router.h"
 #include "vm/run_control.h"
 
@@ -33,6 +34,7 @@ class GuestImpl final : public Guest, private api::GuestPort {
     Result<> start() override;
     api::ExitReport wait() override;
     api::GuestPort& port() override { return *this; }
+    vm::DebugPort* debug() override { return debugger_.get(); }
 
   private:
     // api::GuestPort
@@ -81,6 +83,7 @@ class GuestImpl final : public Guest, private api::GuestPort {
     std::vector<std::unique_ptr<vm::ExitRouter>> routers_;
     vm::Processors processors_;
     std::unique_ptr<vm::RunControl> run_;
+    std::unique_ptr<vm::Debugger> debugger_;
     std::optional<machine::boot::Entry> loaded_;  ///< in memory already, for the first boot
 
     std::atomic<bool> assembled_{false};     ///< release after run_ is made; acquired by the port before it uses engine_ and run_

@@ -41,6 +41,17 @@ struct GuestPhysAddr {
     }
 };
 
+/// An address as the guest's instructions see it after segmentation, before paging.
+struct GuestLinearAddr {
+    uint64_t n = 0;
+    constexpr GuestLinearAddr() = default;
+    constexpr explicit GuestLinearAddr(uint64_t address) : n(address) {}
+    constexpr uint64_t value() const { return n; }
+    friend constexpr auto operator<=>(GuestLinearAddr, GuestLinearAddr) = default;
+    /// Wraps at 2^64, as address arithmetic does.
+    friend constexpr GuestLinearAddr operator+(GuestLinearAddr a, Bytes b) { return GuestLinearAddr(a.n + b.n); }
+};
+
 /// An I/O port number.
 struct Port {
     uint16_t n = 0;

@@ -1,9 +1,9 @@
 // The contract between engines and the rest of Yado. KVM and the translator are not named here.
 //
 // A vCPU thread calls Vcpu::run again and again; it returns when the thread has something to do that the engine cannot:
-// the guest halted, shut down, or someone asked by kick(). Port and memory-mapped accesses are calls on the
-// DeviceAccess, made in the middle of an instruction if need be, not exits: a software engine would have to suspend and
-// repeat instructions that make several accesses (docs/adr/0001).
+// the guest halted, shut down, came where a debugger waits, or someone asked by kick(). Port and memory-mapped accesses are
+// calls on the DeviceAccess, made in the middle of an instruction if need be, not exits: a software engine would have to
+// suspend and repeat instructions that make several accesses (docs/adr/0001).
 #pragma once
 
 #include <functional>
@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/units.h"
+#include "cpu/debug.h"
 #include "cpu/guest_clock.h"
 #include "cpu/local_apic.h"
 #include "cpu/state.h"
@@ -40,7 +41,7 @@ struct ShutdownRequest {
     ShutdownCause cause;
     std::string detail;
 };
-using Exit = std::variant<Halted, Kicked, ShutdownRequest>;
+using Exit = std::variant<Halted, Kicked, ShutdownRequest, DebugStop>;
 
 /// One virtual CPU. All calls but kick() on its own thread, or while that thread is stopped.
 class Vcpu {
@@ -55,6 +56,11 @@ class Vcpu {
     /// Architectural state out and in. In refuses (Corrupt) values that the manual does not allow, changing nothing.
     virtual Result<CpuState> get_state() = 0;
     virtual Result<> set_state(const CpuState& state) = 0;
+    /// Where a debugger wants this vCPU to stop from now on (nothing before the first call). Errors: OutOfRange (more than
+    /// this engine's hardware can watch; what was set before stays).
+    virtual Result<> set_debug(const DebugControl& control) {
+        return control.empty() ? Result<>{} : fail(ErrorKind::Failed, "this engine cannot be debugged");
+    }
     /// Instructions retired (0 where the engine cannot tell).
     virtual uint64_t instructions() const { return 0; }
 };

@@ -5,6 +5,7 @@
 
 #include "cpu_interp/block_cache.h"
 #include "cpu_interp/chain.h"
+#include "cpu_interp/external_debug.h"
 #include "cpu_interp/fpu/fpu.h"
 #include "cpu_interp/shared.h"
 #include "cpu_interp/system/system_state.h"

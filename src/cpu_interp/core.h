@@ -85,6 +85,7 @@ inline constexpr uint16_t CF = 0x0100, PF = 0x0400, AF = 0x1000, ZF = 0x4000, SF
 
 struct Fpu;         // fpu/fpu.h: x87, XMM, MXCSR, in FXSAVE layout; default-constructible
 class BlockCache;   // block_cache.h
+class ExternalDebug;  // external_debug.h
 class SystemState;  // system/system_state.h: MSRs, kvmclock, ...; constructor SystemState(const cpu::VcpuWiring&)
 
 /// What the vCPUs of one guest share (stop-the-world, code pages, split locks).
@@ -204,6 +205,9 @@ class Core {
     /// wiring.memory.note_write(), which invalidates in every vCPU. Throws RetryAlone, before anything was stored, if the
     /// running block itself is hit and more of it may follow. Returns at once in single-instruction mode. block_cache.cpp.
     void code_store(const Insn* i, uint64_t gpa, unsigned size);
+    /// Called by memory.cpp before an access that a debugger outside watches (`debug`): notes it for the run loop. Throws
+    /// RetryAlone in front of the instruction if more of the running block may follow. external_debug.cpp.
+    void watched_access(const Insn* i, uint64_t linear, unsigned size, Acc acc);
     /// Raises what a write of size bytes would raise, writes nothing.
     void probe_write(const Insn* i, uint64_t linear, unsigned size);
     /// Runs f with every other vCPU of the guest stopped: locked accesses that rmw_pointer refuses (split over pages, MMIO).
@@ -270,7 +274,7 @@ class Core {
     /// Bits of cpu::Signal, and our own above, in `requests`; polled at every block boundary. Any thread: request() also wakes.
     static constexpr uint32_t kReqStop = 1u << 16;     ///< a rendezvous wants this vCPU between instructions
     static constexpr uint32_t kReqFlush = 1u << 17;    ///< TLB and decoded blocks are stale (extents changed)
-    static constexpr uint32_t kReqDebug = 1u << 18;    ///< not needed for TF and DR7: the run loop looks at both itself
+    static constexpr uint32_t kReqDebug = 1u << 18;    ///< a debugger's watchpoint was hit; TF and DR7 need no request
     static constexpr uint32_t kReqStale = 1u << 19;    ///< code pages were written: Shared holds the list
     void request(uint32_t bits) { requests.fetch_or(bits); }
 
@@ -279,6 +283,7 @@ class Core {
     std::unique_ptr<Fpu> fpu;
     std::unique_ptr<BlockCache> blocks;
     std::unique_ptr<SystemState> system;
+    std::unique_ptr<ExternalDebug> debug;  ///< nullptr: no debugger outside wants anything of this vCPU
     const Insn* fault_insn = nullptr;  ///< set by raise(); nullptr: rip is already right
     uint64_t debug_hits = 0;           ///< DR6 bits of data breakpoints hit: the run loop then traps with #DB
 

@@ -10,6 +10,7 @@
 
 #include "cpu_interp/block_cache.h"
 #include "cpu_interp/convert.h"
+#include "cpu_interp/external_debug.h"
 #include "cpu_interp/fpu/fpu.h"
 #include "cpu_interp/integer/select.h"
 #include "cpu_interp/run.h"
@@ -61,6 +62,7 @@ class InterpVcpu final : public cpu::Vcpu, public cpu::SignalSink {
     }
     Result<cpu::CpuState> get_state() override { return export_state(*core_); }
     Result<> set_state(const cpu::CpuState& state) override;
+    Result<> set_debug(const cpu::DebugControl& control) override;
     Result<> add_tier(const TierFactory& make);
     uint64_t instructions() const override { return core_->icount; }
 
@@ -89,7 +91,9 @@ cpu::Exit InterpVcpu::run() {
         if (const auto exit = serve_requests()) return *exit;
         if (!deliver_pending()) break;
         if (core_->activity != cpu::Activity::Running) return cpu::Halted{};
+        if (const auto stop = stop_before(*core_)) return *stop;
         if (!execute()) break;
+        if (const auto stop = stop_after(*core_)) return *stop;
     }
     return cpu::ShutdownRequest{cpu::ShutdownCause::TripleFault, describe_crash(*core_)};
 }
@@ -97,7 +101,7 @@ cpu::Exit InterpVcpu::run() {
 /// false: triple fault.
 bool InterpVcpu::execute() {
     Core& c = *core_;
-    if (run_alone_ || unusual(c)) {
+    if (run_alone_ || stepped(c) || unusual(c)) {
         run_alone_ = false;
         return step(c);
     }
@@ -162,6 +166,7 @@ bool InterpVcpu::deliver_pending() {
         c.activity = cpu::Activity::Running;
         return c.deliver(kind, e.vector, e.error_code.has_value(), e.error_code.value_or(0));
     }
+    if (stepped(c) && c.activity == cpu::Activity::Running) return true;  // the debugger steps the code that it sees
     if (c.nmi_waiting && !c.nmi_blocked) return deliver_nmi();
     if (c.interrupt_waiting && c.sysflags & cpu::rflags::IF) return deliver_interrupt();
     return true;
@@ -208,6 +213,11 @@ Result<> InterpVcpu::set_state(const cpu::CpuState& state) {
     YADO_TRY(import_state(*core_, state));
     pending_ = state.pending.kind == cpu::PendingEvent::Kind::Nmi ? cpu::PendingEvent{} : state.pending;
     run_alone_ = false;
+    return {};
+}
+
+Result<> InterpVcpu::set_debug(const cpu::DebugControl& control) {
+    arm(*core_, control);
     return {};
 }
 

@@ -4,10 +4,11 @@
 //   tell watchers of code pages, then copy. Nothing is written before all of it may be.
 //
 // A `write` tag is entered only for writable RAM that holds no code, is marked in the dirty log and whose PTE is dirty.
-// Pages with an armed data breakpoint and the xAPIC's page are never entered.
+// Pages with an armed data breakpoint or watchpoint and the xAPIC's page are never entered.
 #include <algorithm>
 
 #include "cpu/local_apic.h"
+#include "cpu_interp/external_debug.h"
 #include "cpu_interp/fpu/fpu.h"
 #include "cpu_interp/system/access.h"
 #include "cpu_interp/system/system.h"
@@ -57,16 +58,17 @@ void note_data_breakpoints(Core& c, uint64_t linear, unsigned size, Acc acc) {
     });
 }
 
-bool page_has_data_breakpoint(const Core& c, uint64_t linear) {
-    bool found = false;
-    for_each_breakpoint(c, page_down(linear), kPageSize, [&](unsigned, unsigned rw) { found |= rw & 1; });
+/// By the guest's debug registers, or by a debugger outside.
+bool page_is_watched(const Core& c, uint64_t linear) {
+    bool found = c.debug && c.debug->watches_page(linear);
+    if (c.system->data_armed) for_each_breakpoint(c, page_down(linear), kPageSize, [&](unsigned, unsigned rw) { found |= rw & 1; });
     return found;
 }
 
 void fill(Core& c, uint64_t linear, Mmu rights, const Walk& w, const Piece& p) {
     SystemState& s = *c.system;
     if (s.alignment_check && rights == Mmu::User) return;
-    if (s.data_armed && page_has_data_breakpoint(c, linear)) return;
+    if (page_is_watched(c, linear)) return;
     TlbEntry& e = slot(c, rights, linear);
     const uint64_t page = page_down(linear);
     const unsigned index = linear >> 12 & (kTlbSize - 1);
@@ -201,6 +203,7 @@ void access(Core& c, const Insn* i, uint64_t linear, void* data, unsigned size, 
     if (acc == Acc::Write)
         for (unsigned n = 0; n < count; ++n)
             if (pieces[n].code && !pieces[n].rom) c.code_store(i, pieces[n].gpa, pieces[n].size);
+    if (c.debug) c.watched_access(i, linear, size, acc);
     if (c.system->data_armed) note_data_breakpoints(c, linear, size, acc);
     auto* bytes = static_cast<std::byte*>(data);
     transfer(c, pieces[0], bytes, acc);
@@ -239,7 +242,7 @@ void* Core::rmw_pointer_slow(const Insn* i, uint64_t linear, unsigned size) {
     Piece pieces[2];
     if (split(*this, i, linear, size, Acc::Write, mmu, pieces) == 2) return nullptr;
     const Piece& p = pieces[0];
-    if (!p.host || p.rom || p.code || (system->data_armed && page_has_data_breakpoint(*this, linear))) return nullptr;
+    if (!p.host || p.rom || p.code || page_is_watched(*this, linear)) return nullptr;
     return p.host;
 }
 

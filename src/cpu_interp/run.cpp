@@ -2,6 +2,7 @@
 
 #include "cpu_interp/block_cache.h"
 #include "cpu_interp/chain.h"
+#include "cpu_interp/external_debug.h"
 #include "cpu_interp/system/system.h"
 #include "cpu_interp/system/system_state.h"
 #include "cpu_interp/tier.h"
@@ -61,6 +62,9 @@ void note_code(Core& c, uint64_t linear) {
     s.nonglobal_kernel_code |= !s.fetch[linear >> 12 & (kFetchSize - 1)].global;
 }
 
+/// In a page with a breakpoint of a debugger outside no block is entered, nor remembered: its code runs instruction by instruction.
+bool breakpoints_near(const Core& c, uint64_t rip) { return c.debug && c.debug->breaks_in_page(linear_of_rip(c, rip)); }
+
 void remember(Core& c, uint64_t rip, Block* b) {
     refresh_context(c);  // finding the block may have flushed
     if (c.context == 0) return;
@@ -72,6 +76,7 @@ Block* next_block(Core& c) {
     refresh_context(c);
     const JumpEntry& e = c.jumps[jump_slot(c.rip)];
     if (c.context != 0 && e.rip == c.rip && e.context == c.context) return e.block;
+    if (breakpoints_near(c, c.rip)) return nullptr;
     Block* b = c.blocks->find(c.rip);
     if (b) remember(c, c.rip, b);
     return b;
@@ -99,6 +104,7 @@ bool debugging(const Core& c) { return (c.sysflags & (rf::TF | rf::RF)) | (c.dr7
 
 bool find_jump(Core& c, uint64_t rip) {
     if (c.requests.load(std::memory_order_relaxed) || c.code_mode != CodeMode::Bits64 || !is_canonical(rip)) return false;
+    if (breakpoints_near(c, rip)) return false;
     uint32_t error = 0;
     const auto page = c.fetch_quietly(rip, &error);
     if (!page || !page->host) return false;

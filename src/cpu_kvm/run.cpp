@@ -84,6 +84,7 @@ Exit KvmVcpu::run() {
         handed_.reset();
         machine_.exits.fetch_add(1, std::memory_order_relaxed);
         outcome = route_exit();
+        if (!outcome && io_unfinished_ && single_step_) outcome = step_done();
     }
     thread_.store(0);
     return *outcome;
@@ -101,6 +102,7 @@ KvmVcpu::Outcome KvmVcpu::route_exit() {
     case KVM_EXIT_SET_TPR:
     case KVM_EXIT_HLT: return {};
     case KVM_EXIT_SHUTDOWN: return cpu::ShutdownRequest{cpu::ShutdownCause::TripleFault, fmt::format("triple fault on vCPU {}", wiring_.index)};
+    case KVM_EXIT_DEBUG: return debug_exit();
     case KVM_EXIT_INTERNAL_ERROR:
         if (run_->internal.suberror == KVM_INTERNAL_ERROR_EMULATION) return step();
         return failure(fmt::format("internal error {}", static_cast<uint32_t>(run_->internal.suberror)));
@@ -172,7 +174,7 @@ KvmVcpu::Outcome KvmVcpu::step() {
         return failure(fmt::format("cannot emulate the instruction at {:#x}: {}", rip, r.error().message()));
     state->msrs.erase(cpu::msr::IA32_TSC);
     if (const auto r = apply(*state); !r) return failure(r.error().message());
-    return {};
+    return single_step_ ? step_done() : Outcome{};
 }
 
 }  // namespace yado::cpu_kvm

@@ -19,6 +19,7 @@
 #include "cpu/cpu_model.h"
 #include "cpu/vcpu.h"
 #include "cpu_interp/interp.h"
+#include "cpu_kvm/debug_slots.h"
 
 namespace yado::cpu_kvm {
 
@@ -41,6 +42,7 @@ class KvmVcpu final : public cpu::Vcpu {
     void kick() override;
     Result<cpu::CpuState> get_state() override;
     Result<> set_state(const cpu::CpuState& state) override;
+    Result<> set_debug(const cpu::DebugControl& control) override;
 
     /// The PIC's output changed: leave KVM_RUN to look at it. Any thread.
     void look_at_pic();
@@ -54,6 +56,10 @@ class KvmVcpu final : public cpu::Vcpu {
     using Outcome = std::optional<cpu::Exit>;  ///< nullopt: go on
     Outcome route_exit();
     Outcome step();
+    Outcome debug_exit();
+    Outcome step_done();
+    Outcome give_to_guest(uint64_t dr6);
+    uint32_t held_interrupts();
     cpu::Exit failure(std::string detail) const;
     void port_exit();
     void mmio_exit();
@@ -77,6 +83,8 @@ class KvmVcpu final : public cpu::Vcpu {
     std::atomic<bool> kicked_{false};
     std::atomic<int> thread_{0};  ///< inside run()
     bool io_unfinished_ = false;  ///< the next KVM_RUN completes an access
+    DebugSlots debug_;            ///< a debugger's, in the processor's debug registers
+    bool single_step_ = false;
     struct Handed {
         uint8_t vector;
         uint64_t rip;

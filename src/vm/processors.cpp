@@ -33,7 +33,7 @@ Result<> Processors::add(Make make) {
 /// Waits until running is allowed; false: the thread ends.
 bool Processors::enter(Thread& self) {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return !held_ || ending_; });
+    changed_.wait(lock, [&] { return (!held_ && !self.stays) || ending_; });
     self.running = !ending_;
     return self.running;
 }
@@ -58,6 +58,10 @@ void Processors::main(Thread& self, unsigned index) {
                        [&](const cpu::ShutdownRequest& request) {
                            hold();
                            on_shutdown_(index, request);
+                       },
+                       [&](const cpu::DebugStop& stop) {
+                           hold();
+                           if (on_debug_stop_) on_debug_stop_(index, stop);
                        },
                    },
                    exit);
@@ -87,6 +91,11 @@ void Processors::release() {
     const std::lock_guard lock(mutex_);
     held_ = false;
     changed_.notify_all();
+}
+
+void Processors::set_staying(size_t index, bool stays) {
+    const std::lock_guard lock(mutex_);
+    threads_[index]->stays = stays;
 }
 
 void Processors::shut_down() {

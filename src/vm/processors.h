@@ -3,7 +3,8 @@
 //   held --release()--> running --hold(), stop()--> held --shut_down()--> joined
 //
 // hold() only asks (any thread, a vCPU's own too: no vCPU begins another run() once its present one returns); stop()
-// also waits until every thread is outside run(). A thread whose vCPU halted sleeps in Vcpu::park().
+// also waits until every thread is outside run(). A thread whose vCPU halted sleeps in Vcpu::park(). A vCPU that came to
+// where a debugger waits for it holds all of them.
 #pragma once
 
 #include <atomic>
@@ -23,7 +24,11 @@ class Processors {
     /// Called on a vCPU's thread when its guest shut down; all vCPUs are held by then.
     using OnShutdown = std::function<void(unsigned vcpu, const cpu::ShutdownRequest&)>;
 
-    explicit Processors(OnShutdown on_shutdown) : on_shutdown_(std::move(on_shutdown)) {}
+    /// Called on a vCPU's thread when it stopped for a debugger; all vCPUs are held by then.
+    using OnDebugStop = std::function<void(unsigned vcpu, const cpu::DebugStop&)>;
+
+    explicit Processors(OnShutdown on_shutdown, OnDebugStop on_debug_stop = {})
+        : on_shutdown_(std::move(on_shutdown)), on_debug_stop_(std::move(on_debug_stop)) {}
     ~Processors();
     Processors(const Processors&) = delete;
 
@@ -34,6 +39,8 @@ class Processors {
     void hold();
     void stop();      ///< not on a vCPU's thread
     void release();
+    /// A vCPU that stays is not released with the others (a debugger steps one alone). While stopped.
+    void set_staying(size_t index, bool stays);
     void shut_down(); ///< stops and joins; not on a vCPU's thread
 
     size_t count() const { return threads_.size(); }
@@ -54,13 +61,14 @@ class Processors {
         std::jthread thread;
         std::atomic<bool> halted{false};
         std::atomic<uint64_t> halts{0};
-        bool running = false;  // under mutex_
+        bool running = false, stays = false;  // under mutex_
     };
     void main(Thread& self, unsigned index);
     bool enter(Thread& self);
     void leave(Thread& self);
 
     OnShutdown on_shutdown_;
+    OnDebugStop on_debug_stop_;
     std::vector<std::unique_ptr<Thread>> threads_;
     std::mutex mutex_;
     std::condition_variable changed_;

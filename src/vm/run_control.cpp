@@ -25,22 +25,19 @@ std::string_view event_of(StopReason reason) {
 
 }  // namespace
 
-Result<> RunControl::start() {
+Result<> RunControl::start(Then then) {
     if (std::exchange(started_, true)) return fail(ErrorKind::Conflict, "the guest was started already");
     if (state_ == RunState::Stopped) return {};
-    return restart(Then::Run);
+    return restart(then);
 }
 
 Result<> RunControl::restart(Then then) {
     const bool first = state_ == RunState::Starting;
     wiring_.inventory.reset();
     YADO_TRY(wiring_.boot());
-    if (then == Then::Run) {
-        wiring_.inventory.resume();
-        state_ = RunState::Running;
-        wiring_.processors.release();
-    }
-    wiring_.event(first ? "started" : "reset", "");
+    if (then == Then::Run) thaw();
+    else state_ = RunState::Paused;
+    wiring_.event(first ? "started" : "reset", first && then == Then::StayPaused ? "paused" : "");
     return {};
 }
 
@@ -48,6 +45,12 @@ Result<> RunControl::restart(Then then) {
 void RunControl::freeze() {
     wiring_.processors.stop();
     wiring_.inventory.pause();
+}
+
+void RunControl::thaw() {
+    wiring_.inventory.resume();
+    state_ = RunState::Running;
+    wiring_.processors.release();
 }
 
 Result<> RunControl::pause() {
@@ -62,9 +65,8 @@ Result<> RunControl::pause() {
 Result<> RunControl::resume() {
     if (state_ == RunState::Running) return {};
     if (state_ != RunState::Paused) return fail(ErrorKind::Conflict, "the guest is {}, not paused", api::to_string(state_));
-    wiring_.inventory.resume();
-    state_ = RunState::Running;
-    wiring_.processors.release();
+    if (held_by_debugger_) return fail(ErrorKind::Conflict, "a debugger holds the guest; continue or detach there");
+    thaw();
     wiring_.event("resumed", "");
     return {};
 }
@@ -79,6 +81,22 @@ Result<> RunControl::reset() {
         (void)stop({.reason = StopReason::Failed, .detail = restarted.error().message()});
         return restarted;
     }
+    return {};
+}
+
+Result<> RunControl::debugger_holds() {
+    if (state_ != RunState::Running && state_ != RunState::Paused)
+        return fail(ErrorKind::Conflict, "the guest is {}", api::to_string(state_));
+    if (state_ == RunState::Running) freeze();
+    state_ = RunState::Paused;
+    held_by_debugger_ = true;
+    return {};
+}
+
+Result<> RunControl::debugger_continues() {
+    if (state_ != RunState::Paused) return fail(ErrorKind::Conflict, "the guest is {}, not paused", api::to_string(state_));
+    held_by_debugger_ = false;
+    thaw();
     return {};
 }
 

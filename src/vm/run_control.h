@@ -5,6 +5,8 @@
 //                         v
 //                      stopped (power off, crash, debug exit, force; while starting, too): final
 //
+// A debugger stops the guest as pause does, and while it holds it, nobody else can resume it.
+//
 // Verbs run one at a time on the control executor's thread. What the guest itself asks for (power-off port, reset
 // line, triple fault) comes from a vCPU's thread: it holds the vCPUs at once, so that the guest does not run on, and the
 // rest follows on the control executor.
@@ -36,12 +38,19 @@ class RunControl {
     explicit RunControl(Wiring wiring) : wiring_(std::move(wiring)) {}
 
     // Control executor's thread. Errors: Conflict (not in a state that allows it).
+    enum class Then : uint8_t { Run, StayPaused };
     /// Once. One that was stopped before stays so.
-    Result<> start();
+    Result<> start(Then then = Then::Run);
     Result<> pause();
     Result<> resume();
     Result<> reset();
     Result<> stop(api::ExitReport why);
+
+    // A debugger's, often and without events. Control executor's thread. Errors: Conflict (not started, ended).
+    Result<> debugger_holds();
+    Result<> debugger_continues();
+    /// It holds the guest no longer; what is paused stays so.
+    void debugger_leaves() { held_by_debugger_ = false; }
 
     // Any thread: what the guest asked for.
     void guest_wants_reset();
@@ -51,12 +60,13 @@ class RunControl {
     std::optional<api::ExitReport> stopped() const { return *stopped_.lock(); }
 
   private:
-    enum class Then : uint8_t { Run, StayPaused };
     Result<> restart(Then then);
     void freeze();
+    void thaw();
 
     Wiring wiring_;
     bool started_ = false;  ///< control executor's thread
+    bool held_by_debugger_ = false;
     std::atomic<api::RunState> state_{api::RunState::Starting};
     Guarded<std::optional<api::ExitReport>, LockRank::Leaf> stopped_;
 };

@@ -61,6 +61,29 @@ controls() {
     wait
 }
 
+# What GDB would say, by hand (GDB itself needs all of Python): two steps into a payload, registers and memory, then on to its end.
+packet() {
+    sum=$(printf %s "$1" | od -An -v -tu1 | awk '{for (i = 1; i <= NF; i++) sum += $i} END {printf "%02x", sum % 256}')
+    printf '$%s#%s' "$1" "$sum"
+}
+debugged() {
+    mkfifo /tmp/to-stub
+    timeout 60 yado run --kernel /lab/payload-paging.elf --memory 16M --net none --rng off --balloon off --debug-exit --no-reboot --engine "$engine" \
+        --gdb tcp:127.0.0.1:1234 --gdb-wait >/tmp/debugged.log 2>&1 &
+    await /tmp/debugged.log 'waits for GDB' 1
+    nc 127.0.0.1 1234 </tmp/to-stub >/tmp/from-stub &
+    exec 9>/tmp/to-stub
+    { packet QStartNoAckMode; printf +; packet 'vCont;s:1'; } >&9
+    await /tmp/from-stub 'T05' 1
+    { packet p10; packet 'vCont;s:1'; } >&9
+    await /tmp/from-stub 'T05.*T05' 1
+    { packet p10; packet m10000c,5; packet P9=3412000000000000; packet p9; packet D; } >&9
+    wait
+    exec 9>&-
+    sed 's/#../&\n/g' /tmp/from-stub
+    cat /tmp/debugged.log
+}
+
 check doctor yado doctor
 check one everything
 engine=kvm
@@ -69,6 +92,7 @@ check four small boot,smp --cpus 4 --net none --cpu x86-64-v3
 check no-reboot small reboot --net none --no-reboot
 check reboots reboots
 check controls controls
+check debugged debugged
 for file in /lab/payload-*.elf; do
     name=${file#/lab/}
     check "${name%.elf}" timeout 60 yado run --kernel "$file" --memory 16M --net none --rng off --balloon off --debug-exit --no-reboot --engine kvm

@@ -18,6 +18,9 @@ NO_END = 124  # lab.sh's status where the lab did not end in time
 TRIES = 2
 NOT_IN_LAB = {"smc"}  # a nested guest that rewrites its code makes TCG stand still, more often than not on a busy host
 
+# TCG's VMRUN loads DR7 without arming what it enables: KVM's guests have no hardware breakpoints in the lab.
+NO_DEBUG_REGISTERS = "KvmDebugTest.ABreakpoint*:KvmDebugRegistersTest.AnAccess*"
+
 
 def lab(command: str, files: list, disks: list = (), seconds: int = 180) -> str:
     """What the command printed. Again where the whole lab stands still, its own timers too: TCG's nested guests do that at
@@ -50,6 +53,13 @@ LAB_DIFFERS = {
     "privilege": r"INT of a gate with DPL 0|WRGSBASE, not canonical|misaligned access",
     "realmode": r"beyond FFFF",
 }
+
+
+def text_of_entry() -> str:
+    """The first instruction of the 64-bit payloads, `mov $boot_stack_top, %esp`, as the linked payload has it."""
+    payload = (PAYLOADS / "paging.elf").read_bytes()
+    at = payload.index(bytes.fromhex("02b0ad1b 00000000 fe4f52e4")) + 12  # behind the multiboot header
+    return payload[at:at + 5].hex()
 
 
 class Lab(unittest.TestCase):
@@ -116,6 +126,12 @@ class Lab(unittest.TestCase):
         self.assertGreater(sum(map(int, routed)), 0)
         self.assertNotIn("sent one by one", self.text)
 
+    def test_a_debugger_steps_and_reads(self):
+        text = self.section("debugged", None)
+        self.assertEqual(re.findall(r"\$(.*)#..", text)[1:],
+                         ["T05thread:1;", "1100100000000000", "T05thread:1;", "1600100000000000", text_of_entry(), "OK", "3412000000000000", "OK"])
+        self.assertRegex(text, r": ok")
+
     def test_the_payloads_print_ok_on_every_line_that_the_lab_can_do(self):
         for name in self.payloads:
             with self.subTest(name):
@@ -134,7 +150,7 @@ class Lab(unittest.TestCase):
 
 class Unit(unittest.TestCase):
     def test_the_engine_passes_its_unit_tests(self):
-        text = lab("/lab/unit_cpu_kvm --gtest_color=no", [UNIT], seconds=40)
+        text = lab(f"/lab/unit_cpu_kvm --gtest_color=no --gtest_filter=-{NO_DEBUG_REGISTERS}", [UNIT], seconds=40)
         self.assertRegex(text, r"\[  PASSED  \] \d+ tests")
         self.assertNotIn("SKIPPED", text)
 

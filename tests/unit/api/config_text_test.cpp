@@ -109,6 +109,8 @@ TEST(ConfigJson, ARoundTripLosesNothing) {
     config.net.push_back(*parse_net("user,mac=52:54:00:00:00:01,forward=tcp:1:2,dns=1.1.1.1,restrict=on"));
     config.net.push_back(*parse_net("none"));
     config.console = *parse_console("socket=/tmp/s");
+    config.gdb = *parse_gdb("tcp:[::1]:1234");
+    config.gdb_wait = true;
     const auto back = guest_config_from_json(to_json(config));
     ASSERT_TRUE(back) << back.error().message();
     EXPECT_EQ(*back, config);

@@ -49,3 +49,24 @@ TEST(ConsoleText, FileAndSocketNeedAPath) {
     EXPECT_EQ(parse_console("file=a=b")->path, "a=b");
     EXPECT_EQ(parse_console("pty")->kind, ConsoleKind::Pty);
 }
+
+TEST(GdbText, AnAddressMayBeLeftOut) {
+    EXPECT_EQ(*parse_gdb("tcp:1234"), (GdbConfig{GdbKind::Tcp, "127.0.0.1", 1234, ""}));
+    EXPECT_EQ(parse_gdb("tcp::1234")->address, "127.0.0.1");
+    EXPECT_EQ(parse_gdb("tcp:0")->port, 0);
+    EXPECT_EQ(parse_gdb("none")->kind, GdbKind::None);
+}
+
+TEST(GdbText, TextAndBackAreTheSame) {
+    for (const char* text : {"none", "tcp:127.0.0.1:1234", "tcp:0.0.0.0:1", "tcp:[::1]:65535", "unix:/a b:c"}) EXPECT_EQ(to_string(*parse_gdb(text)), text);
+}
+
+TEST(GdbText, MalformedTextIsRefused) {
+    for (const char* text : {"", "tcp", "tcp:", "tcp:x", "tcp:65536", "tcp:-1", "tcp:localhost:1", "tcp:::1:1", "tcp:[::1]", "tcp:[1.2.3.4]:1", "tcp:1.2.3.4:", "unix:", "1234", "tls:1"})
+        EXPECT_FALSE(parse_gdb(text)) << text;
+}
+
+TEST(GdbText, OnlyLoopbackAndUnixSocketsAreLocal) {
+    for (const char* text : {"none", "unix:x", "tcp:1", "tcp:127.9.9.9:1", "tcp:[::1]:1"}) EXPECT_TRUE(is_local(*parse_gdb(text))) << text;
+    for (const char* text : {"tcp:0.0.0.0:1", "tcp:10.0.0.1:1", "tcp:[::]:1", "tcp:[fe80::1]:1"}) EXPECT_FALSE(is_local(*parse_gdb(text))) << text;
+}

@@ -54,6 +54,14 @@ TEST(Validate, AGuestWithNothingToBootIsRefused) {
     EXPECT_THAT(refusal(config), HasSubstr("nothing to boot"));
 }
 
+TEST(Validate, AGuestThatWaitsForADebuggerNeedsAPlaceForIt) {
+    GuestConfig config = good();
+    config.gdb_wait = true;
+    EXPECT_THAT(refusal(config), HasSubstr("--gdb-wait needs --gdb"));
+    config.gdb = *parse_gdb("tcp:1234");
+    EXPECT_EQ(refusal(config), "accepted");
+}
+
 TEST(Validate, TwoDevicesWithOneIdAreRefused) {
     GuestConfig config = good();
     config.net[0].id = "disk0";

@@ -78,6 +78,17 @@ TEST_F(Program, ACrashEndsWith8) {
     EXPECT_THAT(o.err, HasSubstr("yado: guest a crashed: triple fault\n"));
 }
 
+TEST_F(Program, ADebuggerForAGuestThatCannotBeDebuggedIsAnError) {
+    const auto outcome = run("--append poweroff --gdb unix:x");
+    EXPECT_EQ(outcome.status, 1);
+    EXPECT_THAT(outcome.err, HasSubstr("cannot be debugged"));
+}
+
+TEST_F(Program, ADebuggerFromOtherHostsIsWarnedAbout) {
+    EXPECT_THAT(run("--append poweroff --gdb tcp:0.0.0.0:0").err, HasSubstr("warning: --gdb tcp:0.0.0.0:0: whoever reaches this address"));
+    EXPECT_THAT(run("--append poweroff --gdb tcp:0").err, Not(HasSubstr("warning")));
+}
+
 TEST_F(Program, NoRebootEndsWith0) { EXPECT_EQ(run("--append reboot --no-reboot").status, 0); }
 
 TEST_F(Program, WrongUsageEndsWith2AndOneLine) {

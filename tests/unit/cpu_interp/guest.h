@@ -45,9 +45,9 @@ class Guest {
         for (uint64_t n = 0; n < 32; ++n) store<uint64_t>(kTables + 0x2000 + 8 * n, n << 21 | 0x87);  // 2 MiB pages
     }
 
-    cpu::Vcpu& add_vcpu() {
+    cpu::Vcpu& add_vcpu(const TierFactory& make_tier = {}) {
         const auto index = static_cast<uint32_t>(vcpus.size());
-        auto made = make_vcpu({index, model, memory, devices, nullptr, nullptr, 1'000'000'000}, shared);
+        auto made = make_vcpu({index, model, memory, devices, nullptr, nullptr, 1'000'000'000}, shared, make_tier);
         EXPECT_TRUE(made);
         vcpus.push_back(std::move(*made));
         return *vcpus.back();
