@@ -33,11 +33,12 @@ enum class Feature : uint8_t {
 /// Who the guest thinks made its processor: kernels choose quirks and mitigations by it.
 enum class Vendor : uint8_t { Intel, Amd };
 
-/// Vendor, leaf 1's family, model and stepping, and the width of physical addresses. The default needs no mitigation that costs; with KVM
-/// take the host's (cpu_kvm::host_identity), whose faults the guest's kernel has to know.
+/// Vendor, leaf 1's family, model and stepping, and the width of physical addresses. The default needs no mitigation that costs, and is no
+/// processor that exists: programs with variants by model (GCC's arch= clones) take them without a look at the features. With KVM take the
+/// host's (cpu_kvm::host_identity), whose faults the guest's kernel has to know.
 struct Identity {
     Vendor vendor = Vendor::Intel;
-    uint32_t signature = 0x000806f8;  ///< family 6, model 143, stepping 8
+    uint32_t signature = 0x000706f0;  ///< family 6, model 127, stepping 0
     unsigned physical_address_bits = 46;
     friend bool operator==(const Identity&, const Identity&) = default;
 };

@@ -160,6 +160,7 @@ bool step(Core& c) {
     constexpr auto kDb = static_cast<uint8_t>(Vec::DB);
     const uint64_t flags = c.sysflags;
     const bool debug = debugging(c);
+    if (c.debug_hits && debug_trap_due(c, 0)) return c.deliver(Core::EventKind::Trap, kDb, false, 0);  // of SYSRET
     if (c.dr7 & 0xff && instruction_breakpoint(c)) return c.deliver(Core::EventKind::Fault, kDb, false, 0);
     if (const MaybeFault fault = run_single(c)) return deliver_fault(c, *fault);
     if ((debug || debugging(c)) && debug_trap_due(c, flags)) return c.deliver(Core::EventKind::Trap, kDb, false, 0);

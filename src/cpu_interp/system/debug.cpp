@@ -7,7 +7,7 @@ namespace yado::cpu_interp {
 
 namespace {
 
-constexpr uint64_t kDr6Fixed = 0xffff'0ff0, kDr6Writable = 0xe00f, kBD = 1u << 13, kBS = 1u << 14;
+constexpr uint64_t kDr6Fixed = 0xffff'0ff0, kDr6Writable = 0xe00f, kBD = 1u << 13;
 constexpr uint64_t kDr7Fixed = 0x400, kDr7Writable = 0xffff'23ff, kGD = 1u << 13;
 
 /// DR4 and DR5 are DR6 and DR7 unless CR4.DE (17.2.2); DR7.GD guards all of them.
@@ -48,7 +48,8 @@ bool debug_trap_due(Core& c, uint64_t flags_at_start) {
     if (flags_at_start & cpu::rflags::RF) c.sysflags &= ~cpu::rflags::RF;
     if (c.mov_ss_shadow) return false;
     uint64_t hits = std::exchange(c.debug_hits, 0);
-    if (flags_at_start & cpu::rflags::TF) hits |= kBS;
+    const uint64_t flags = std::exchange(c.system->new_tf_counts, false) ? c.sysflags : flags_at_start;
+    if (flags & cpu::rflags::TF) hits |= kDr6SingleStep;
     c.dr6 |= hits;
     return hits;
 }

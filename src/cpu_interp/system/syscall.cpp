@@ -2,6 +2,7 @@
 #include "cpu/cpu_model.h"
 #include "cpu_interp/system/descriptor.h"
 #include "cpu_interp/system/handlers.h"
+#include "cpu_interp/system/system.h"
 
 namespace yado::cpu_interp {
 
@@ -29,6 +30,13 @@ void need_sysenter(Core& c, const Insn* i) {
     if (c.system->amd && long_mode(c)) c.raise(i, Vec::UD);
 }
 
+/// SYSCALL and SYSRET trap if TF is set behind them, whatever it was in front: the trap belongs to the program that made the
+/// call. (Linux, which masks TF, would warn of a trap in its entry code.)
+void single_step_by_new_flags(Core& c, uint64_t old_flags) {
+    if (old_flags & rf::TF) c.system->new_tf_counts = true;
+    else if (c.sysflags & rf::TF) c.debug_hits |= kDr6SingleStep;
+}
+
 }  // namespace
 
 namespace op {
@@ -48,7 +56,9 @@ void syscall(Core& c, const Insn* i) {
     c.gpr[cpu::R11] = c.rflags() & ~rf::RF;
     c.rip = c.code_mode == CodeMode::Bits64 ? s.lstar : s.cstar;
     set_flat(c, cs, static_cast<uint16_t>((cs & 0xfffc) + 8), kCode64, 0);
+    const uint64_t old_flags = c.sysflags;
     c.set_rflags(0, s.fmask | rf::RF);
+    single_step_by_new_flags(c, old_flags);
     c.update_mode();
 }
 
@@ -61,10 +71,12 @@ void sysret(Core& c, const Insn* i) {
     const uint64_t target = to64 ? c.gpr[cpu::RCX] : static_cast<uint32_t>(c.gpr[cpu::RCX]);
     if (to64 && !canonical(target)) c.raise(i, Vec::GP, 0);
     c.rip = target;
+    const uint64_t old_flags = c.sysflags;
     if (long_mode(c))
         c.set_rflags(c.gpr[cpu::R11] & ~(rf::RF | rf::VM), 0x3f'7fd5);
     else
         c.sysflags |= rf::IF;
+    single_step_by_new_flags(c, old_flags);
     const auto cs = static_cast<uint16_t>(base + (to64 ? 16 : 0));
     set_flat(c, cs, static_cast<uint16_t>(base + 8), to64 ? kCode64 : kCode32, 3);
     c.update_mode();

@@ -21,6 +21,8 @@ void system_import(Core& c, const cpu::CpuState& state, ParavirtualClock clock =
 uint64_t guest_tsc(const Core& c);
 
 // --- debugging (SDM vol. 3, chapter 17): used by the run loop while TF is set or DR7 enables something ------------------
+/// BS, among the bits of Core::debug_hits.
+inline constexpr uint64_t kDr6SingleStep = 1u << 14;
 /// Before an instruction at c.rip: true if an instruction breakpoint is armed there (and RF is clear): DR6 is set, the
 /// caller delivers a #DB fault.
 bool instruction_breakpoint(Core& c);

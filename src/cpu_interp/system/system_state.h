@@ -99,6 +99,7 @@ class SystemState {
 
     // --- debug ---------------------------------------------------------------------------------------------------------
     bool data_armed = false;  ///< DR7 enables a data breakpoint
+    bool new_tf_counts = false;  ///< the instruction that ran with TF is SYSCALL or SYSRET: it traps if TF is still set
 
     // --- RDRAND ----------------------------------------------------------------------------------------------------------
     std::array<uint64_t, 32> random{};

@@ -154,6 +154,28 @@ static void syscalls(void) {
     trap_hook = 0;
 }
 
+static u64 steps_user, steps_kernel;
+static bool step_on(struct Frame* f) {
+    if (f->vector != 1) return false;
+    ++*((f->cs & 3) == 3 ? &steps_user : &steps_kernel);
+    return true;
+}
+static void sysret_tf_to(u64 rip) {
+    asm volatile("mov %0, %%rcx; mov %1, %%rsp; mov $0x302, %%r11; sysretq" ::"r"(rip), "r"(USER_STACK_TOP) : "rcx", "r11");
+}
+/// What counts is the TF that SYSCALL and SYSRET leave behind (APM vol. 3, SYSCALL and SYSRET; Linux relies on the first).
+static void single_steps(void) {
+    trap_hook = step_on;
+    check("SYSCALL with TF, which FMASK clears", user_trap_as(u_syscall, 0, 0x2b, 0x102), 256);
+    check("SYSCALL with TF: a trap after the MOV in front of it", steps_user, 1);
+    check("SYSCALL with TF: none in the kernel", steps_kernel, 0);
+    trap_hook = 0;
+    check("SYSRET that sets TF: #DB", trap_of(sysret_tf_to, (u64)u_syscall + USER_ALIAS), 1);
+    check("SYSRET that sets TF: before the next instruction", last.frame.rip, (u64)u_syscall + USER_ALIAS);
+    check_mask("SYSRET that sets TF: DR6.BS", last.dr6, 0x4000, 0x400f);
+    WRITE_DR(6, 0xffff0ff0);
+}
+
 USER(u_after_return, "mov %cs, %eax; mov %ss, %ebx")
 static void sysret_to(u64 rip) { asm volatile("mov %0, %%rcx; mov %1, %%rdx; jmp do_sysret" ::"r"(rip), "r"(USER_STACK_TOP) : "rcx", "rdx"); }
 static void sysexit_to(u64 rip) { asm volatile("mov %0, %%rdx; mov %1, %%rcx; jmp do_sysexit" ::"r"(rip), "r"(USER_STACK_TOP) : "rcx", "rdx"); }
@@ -211,5 +233,6 @@ void payload_main(void) {
     features();
     call_gates();
     syscalls();
+    single_steps();
     returns();
 }
