@@ -102,6 +102,7 @@ struct GuestConfig {
     Rings rings = Rings::Split;
     bool rng = true;
     bool balloon = true;
+    bool engine_stats = false;  ///< the vCPUs' time is split, and all that the engine counted is printed at the end
     friend bool operator==(const GuestConfig&, const GuestConfig&) = default;
 };
 

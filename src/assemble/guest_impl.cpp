@@ -87,7 +87,8 @@ Result<> GuestImpl::make_processors() {
                                                 .devices = *routers_[n],
                                                 .apic = chipset_->lapic(n),
                                                 .pic = n == 0 ? &chipset_->pic() : nullptr,
-                                                .guest_tsc_hz = engine_.engine->tsc_hz()});
+                                                .guest_tsc_hz = engine_.engine->tsc_hz(),
+                                                .timed = config_.engine_stats});
         }));
     }
     return {};
@@ -145,6 +146,7 @@ api::ExitReport GuestImpl::wait() {
         const std::unique_lock lock(parts_mutex_);
         last_devices_ = list_devices();
         last_counters_ = count();
+        last_engine_stats_ = ask_engine();
         parts_there_ = false;
     }
     processors_.shut_down();

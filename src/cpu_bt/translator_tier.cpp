@@ -7,10 +7,13 @@
 #include "cpu_interp/chain.h"
 #include "cpu_interp/fpu/fpu.h"
 #include "cpu_interp/run.h"
+#include "cpu_interp/time_split.h"
 
 namespace yado::cpu_bt {
 
 using cpu_interp::CodeMode;
+using cpu_interp::Doing;
+using cpu_interp::Spending;
 
 namespace {
 
@@ -50,9 +53,16 @@ void TranslatorTier::reset() {
     if (code_.here() == runtime_.end()) return;
     code_.setSize(runtime_.end());
     cache_.discard(runtime_.end());
+    stats_.code_bytes.set(code_.here());
+}
+
+void TranslatorTier::count(cpu::Stats& out) const {
+    stats_.append_to(out);
+    out.push_back({"code_cache", cpu::StatKind::Values, "bytes", {{"used", stats_.code_bytes.get()}, {"size", cache_.size()}}});
 }
 
 void TranslatorTier::translate(Block& block) {
+    const Spending spending(core_.time, Doing::Translation);
     if (code_.here() + kRoomForBlock > cache_.size()) {
         ++stats_.cache_resets;
         block.heat = 1;                          // again when there is room
@@ -66,6 +76,7 @@ void TranslatorTier::translate(Block& block) {
         return;
     }
     ++stats_.translated;
+    stats_.code_bytes.set(code_.here());
     block.native = executable(entries->memory);
     block.native_flags = executable(entries->flags);
     block.insn[0].run = run_translated;
@@ -102,9 +113,23 @@ void TranslatorTier::run_translated(Core& c, const Insn*) {
     TranslatorTier& t = of(c);
     c.native.rip_page = page_down(c.block_rip);
     using Enter = void (*)(Core*, const void*);
-    reinterpret_cast<Enter>(reinterpret_cast<uintptr_t>(t.executable(t.runtime_.enter())))(&c, c.block->native);
-    ++t.stats_.exits;
+    {
+        const Spending spending(c.time, Doing::Translated);
+        reinterpret_cast<Enter>(reinterpret_cast<uintptr_t>(t.executable(t.runtime_.enter())))(&c, c.block->native);
+    }
+    t.count_way(c);
     return go_on(c);
+}
+
+void TranslatorTier::count_way(const Core& c) {
+    const uint32_t reason = c.native.exit_insn;
+    if (reason == exit_reason::kResume) return;  // interpret() has counted
+    if (reason == exit_reason::kUntranslated) return stats_.left_by(Way::Untranslated);
+    if (reason > exit_reason::kResume) return stats_.left_by(Way::Follow);
+    if (c.faulted) return stats_.left_by(Way::Fault);
+    if (reason == 0 && c.requests.load(std::memory_order_relaxed) != 0) return stats_.left_by(Way::Request);
+    stats_.left_by(Way::Instruction);
+    if (const Block& b = *c.native.exit_block; reason < b.count) stats_.left_at.add(b.insn[reason]);
 }
 
 /// Translated code was left: on with another block, or with the interpreter in the middle of this one.
@@ -152,11 +177,12 @@ void TranslatorTier::stop(Core& c, const Insn*) { of(c).completed_ = true; }
 uint64_t TranslatorTier::interpret(Core* core, Block* block, uint32_t n) {
     Core& c = *core;
     TranslatorTier& t = of(c);
-    ++t.stats_.interpreted;
+    const Spending spending(c.time, Doing::Interpreter);
     c.block = block;
     c.block_rip = c.native.rip_page + (block->gpa & 0xfff);
     t.single_[0] = block->insn[n];
     if (n == 0) t.single_[0].run = block->first;
+    t.stats_.interpreted.add(t.single_[0]);
     t.completed_ = false;
     c.native.exit_insn = exit_reason::kResume;
     try {
@@ -164,10 +190,15 @@ uint64_t TranslatorTier::interpret(Core* core, Block* block, uint32_t n) {
     } catch (const cpu_interp::GuestFault& fault) {
         c.caught = fault;
         c.faulted = true;
+        t.stats_.left_by(Way::Fault);
         return 1;
     }
-    if (!t.completed_) return 1;  // it has set rip
+    if (!t.completed_) {  // it has set rip
+        t.stats_.left_by(Way::Elsewhere);
+        return 1;
+    }
     if (c.requests.load(std::memory_order_relaxed) == 0) [[likely]] return 0;
+    t.stats_.left_by(Way::Request);
     c.rip = c.next_rip(t.single_);
     return 1;
 }
@@ -188,8 +219,9 @@ uint64_t TranslatorTier::fill(Core* core, uint64_t linear, uint64_t what) {
     const uint64_t address = linear + m.at;
     core->native.exit_insn = m.insn;
     if (m.aligned && address & (m.size - 1)) return static_cast<uint64_t>(TlbFill::Refused);
-    ++t.stats_.misses;
+    const Spending spending(core->time, Doing::TlbMiss);
     const TlbFill answer = core->tlb_fill(address, m.size, m.write ? cpu_interp::Acc::Write : cpu_interp::Acc::Read);
+    t.stats_.missed(answer);
     if (answer != TlbFill::Filled || m.span == 0 || t.group_served(linear, m)) return static_cast<uint64_t>(answer);
     ++t.stats_.setbacks;
     ++core->native.exit_block->setbacks;
