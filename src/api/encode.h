@@ -25,6 +25,7 @@ inline Json encode(Bytes v) { return v.value(); }
 inline Json encode(Nanoseconds v) { return v.count(); }
 inline Json encode(const Forward& v) { return to_string(v); }
 inline Json encode(const ConsoleConfig& v) { return to_string(v); }
+inline Json encode(const PerfConfig& v) { return to_string(v); }
 inline Json encode(const Counters& v) {
     Json out = Json::object();
     for (const auto& [name, count] : v) out[name] = count;

@@ -89,6 +89,8 @@ void fields(V& v, T& g) {
     v("rings", g.rings, "layout of virtio queues");
     v("rng", g.rng, "virtio-rng device");
     v("balloon", g.balloon, "virtio-balloon device");
+    v("perf", g.perf, "tells perf what translated code is: off, map, jitdump=FOLDER");
+    v("system_map", g.system_map, "System.map of the guest's kernel: names for perf");
     v("engine_stats", g.engine_stats, "what the engine counted, and what its time was spent on, is printed at the end");
 }
 

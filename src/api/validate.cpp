@@ -95,6 +95,14 @@ Result<> check_boot(const GuestConfig& config) {
     return {};
 }
 
+/// What looks into the translator needs it.
+Result<> check_introspection(const GuestConfig& config) {
+    if (config.perf.kind != PerfKind::Off && config.engine != EngineChoice::Bt)
+        return fail(ErrorKind::Usage, "--perf is about translated code; add --engine bt");
+    if (config.perf.kind == PerfKind::Off && !config.system_map.empty()) return fail(ErrorKind::Usage, "--system-map needs --perf map or jitdump=FOLDER");
+    return {};
+}
+
 }  // namespace
 
 HostLimits HostLimits::of_this_host() {
@@ -129,6 +137,7 @@ Result<> validate(const GuestConfig& config, const HostLimits& host) {
     if (config.cpus == 0) return fail(ErrorKind::Usage, "cpus is 0; a guest needs at least one");
     if (config.cpus > kMaxVcpus) return fail(ErrorKind::Usage, "{} cpus are too many; the most is {}", config.cpus, kMaxVcpus);
     YADO_TRY(check_boot(config));
+    YADO_TRY(check_introspection(config));
     return check_devices(config);
 }
 

@@ -17,7 +17,7 @@ GuestImpl::~GuestImpl() {
 }
 
 Result<> GuestImpl::assemble() {
-    engine_ = YADO_TRY(choose_engine(config_.engine, verdict_file_));
+    engine_ = YADO_TRY(choose_engine(config_, verdict_file_));
     layout_ = YADO_TRY(machine::Layout::create(config_.memory, engine_.identity.physical_address_bits));
     YADO_TRY(layout_->populate(memory_));
     model_ = YADO_TRY(cpu::make_model(config_.cpu, engine_.features, config_.cpus, engine_.engine->tsc_hz(), engine_.identity));

@@ -7,6 +7,7 @@
 #include "cpu_interp/chain.h"
 #include "cpu_interp/fpu/fpu.h"
 #include "cpu_interp/run.h"
+#include "cpu_interp/system/system_state.h"
 #include "cpu_interp/time_split.h"
 
 namespace yado::cpu_bt {
@@ -39,6 +40,7 @@ TranslatorTier::TranslatorTier(Core& core, const TierOptions& options, CodeCache
       runtime_(code_, {interpret, begin_vectors, fill, find}, core.wiring.model.has(cpu::Feature::AVX)),
       translator_(code_, runtime_, core.wiring.model, options.flags) {
     single_[1].run = stop;
+    if (options_.perf) options_.perf->shared_part({cache_.executable(), runtime_.end()});
 }
 
 void TranslatorTier::placed(Block& block) {
@@ -51,6 +53,7 @@ void TranslatorTier::placed(Block& block) {
 
 void TranslatorTier::reset() {
     if (code_.here() == runtime_.end()) return;
+    if (options_.perf) options_.perf->dropped({cache_.executable() + runtime_.end(), code_.here() - runtime_.end()});
     code_.setSize(runtime_.end());
     cache_.discard(runtime_.end());
     stats_.code_bytes.set(code_.here());
@@ -69,6 +72,7 @@ void TranslatorTier::translate(Block& block) {
         core_.request(Core::kReqFlush);          // blocks and translations go at the next block boundary
         return;
     }
+    const size_t from = code_.here();
     const auto entries = translator_.translate(block);
     if (!entries) {
         ++stats_.refused;
@@ -77,9 +81,18 @@ void TranslatorTier::translate(Block& block) {
     }
     ++stats_.translated;
     stats_.code_bytes.set(code_.here());
+    list(block, from);
     block.native = executable(entries->memory);
     block.native_flags = executable(entries->flags);
     block.insn[0].run = run_translated;
+}
+
+/// For `perf`: the code from that offset on is the running block's.
+void TranslatorTier::list(const Block& block, size_t from) const {
+    if (!options_.perf) return;
+    const bool user = block.mode >> cpu_interp::kModeMmuShift == static_cast<unsigned>(cpu_interp::Mmu::User);
+    const uint64_t rip = page_down(core_.block_rip) | (block.gpa & kPageMask);
+    options_.perf->translated({rip, user, core_.system->lstar}, {cache_.executable() + from, code_.here() - from});
 }
 
 void TranslatorTier::link(const Block& to, uint32_t reason) {

@@ -6,6 +6,7 @@
 
 #include "cpu_bt/block_translator.h"
 #include "cpu_bt/code_cache.h"
+#include "cpu_bt/perf_listing.h"
 #include "cpu_bt/tier_stats.h"
 #include "cpu_interp/tier.h"
 
@@ -16,6 +17,7 @@ struct TierOptions {
     uint32_t warm = 16;                  ///< executions by the interpreter before a block is translated; at least 1
     FlagMode flags = FlagMode::Live;
     bool link = true;                    ///< direct jumps inside a page go from block to block
+    std::shared_ptr<const PerfListing> perf{};  ///< or nullptr
 };
 
 class TranslatorTier final : public cpu_interp::Tier {
@@ -47,6 +49,7 @@ class TranslatorTier final : public cpu_interp::Tier {
     static void stop(Core& c, const Insn* i);
 
     void translate(Block& block);
+    void list(const Block& block, size_t from) const;
     void translate_ungrouped(Block& block);
     void link(const Block& to, uint32_t reason);
     const void* executable(size_t offset) const { return cache_.executable() + offset; }

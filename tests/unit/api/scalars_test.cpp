@@ -49,3 +49,8 @@ TEST(ConsoleText, FileAndSocketNeedAPath) {
     EXPECT_EQ(parse_console("file=a=b")->path, "a=b");
     EXPECT_EQ(parse_console("pty")->kind, ConsoleKind::Pty);
 }
+
+TEST(PerfText, EveryFormRoundTripsAndNonsenseIsRefused) {
+    for (const char* text : {"off", "map", "jitdump=/tmp/x"}) EXPECT_EQ(to_string(*parse_perf(text)), text);
+    for (const char* text : {"", "jitdump", "jitdump=", "maps"}) EXPECT_FALSE(parse_perf(text)) << text;
+}
