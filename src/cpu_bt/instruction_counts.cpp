@@ -3,6 +3,7 @@
 #include <Zydis/Zydis.h>
 
 #include <bit>
+#include <span>
 
 namespace yado::cpu_bt {
 
@@ -67,13 +68,30 @@ ZydisDecoder decoder_for(unsigned mode) {
     return decoder;
 }
 
+/// MOV is many instructions: those of system registers are told apart.
+const char* system_register_of(std::span<const ZydisDecodedOperand> operands) {
+    for (const ZydisDecodedOperand& operand : operands) {
+        if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
+        switch (ZydisRegisterGetClass(operand.reg.value)) {
+        case ZYDIS_REGCLASS_SEGMENT: return " segment";
+        case ZYDIS_REGCLASS_CONTROL: return " control";
+        case ZYDIS_REGCLASS_DEBUG: return " debug";
+        default: break;
+        }
+    }
+    return "";
+}
+
 std::string name_of(const Key& key) {
     const ZydisDecoder decoder = decoder_for(key.mode);
     const Example example(key);
     ZydisDecodedInstruction insn;
-    if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder, nullptr, example.bytes.data(), example.bytes.size(), &insn))) return "?";
+    std::array<ZydisDecodedOperand, ZYDIS_MAX_OPERAND_COUNT> operands;
+    if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, example.bytes.data(), example.bytes.size(), &insn, operands.data()))) return "?";
     const bool repeated = insn.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE);
-    return (repeated ? "rep " : "") + std::string(ZydisMnemonicGetString(insn.mnemonic));
+    std::string name = (repeated ? "rep " : "") + std::string(ZydisMnemonicGetString(insn.mnemonic));
+    if (insn.mnemonic == ZYDIS_MNEMONIC_MOV) name += system_register_of(std::span(operands).first(insn.operand_count_visible));
+    return name;
 }
 
 }  // namespace

@@ -71,7 +71,9 @@ TEST(InstructionCounts, NamesTellMemoryFromRegistersAndOperandSizes) {
     counts.add(i);
     i = {.opsize = 8, .opcode = 0xcf, .mode = i.mode};
     counts.add(i);
-    EXPECT_THAT(counts.by_mnemonic(), testing::ElementsAre(Pair("invlpg", 2), Pair("iretq", 1), Pair("swapgs", 1)));
+    i = {.opsize = 8, .opcode = 0x8e, .modrm = 0xd8, .mode = i.mode};
+    counts.add(i);
+    EXPECT_THAT(counts.by_mnemonic(), testing::ElementsAre(Pair("invlpg", 2), Pair("iretq", 1), Pair("mov segment", 1), Pair("swapgs", 1)));
 }
 
 TEST(InstructionCounts, VexInstructionsHaveTheirOwnNames) {
