@@ -157,6 +157,10 @@ class Decoder {
         if (!in.is_string()) return refuse("must be text");
         return take(parse_gdb(in.get<std::string>()), out);
     }
+    bool decode(const Json& in, PerfConfig& out) {
+        if (!in.is_string()) return refuse("must be text");
+        return take(parse_perf(in.get<std::string>()), out);
+    }
 
     static constexpr size_t kMaxList = 4096;
     UnknownKeys unknown_;

@@ -26,6 +26,7 @@ inline Json encode(Nanoseconds v) { return v.count(); }
 inline Json encode(const Forward& v) { return to_string(v); }
 inline Json encode(const ConsoleConfig& v) { return to_string(v); }
 inline Json encode(const GdbConfig& v) { return to_string(v); }
+inline Json encode(const PerfConfig& v) { return to_string(v); }
 inline Json encode(const Counters& v) {
     Json out = Json::object();
     for (const auto& [name, count] : v) out[name] = count;

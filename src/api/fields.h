@@ -91,6 +91,9 @@ void fields(V& v, T& g) {
     v("rings", g.rings, "layout of virtio queues");
     v("rng", g.rng, "virtio-rng device");
     v("balloon", g.balloon, "virtio-balloon device");
+    v("perf", g.perf, "tells perf what translated code is: off, map, jitdump=FOLDER");
+    v("system_map", g.system_map, "System.map of the guest's kernel: names for perf");
+    v("engine_stats", g.engine_stats, "what the engine counted, and what its time was spent on, is printed at the end");
 }
 
 template <typename V, typename T>
@@ -108,6 +111,29 @@ void fields(V& v, T& d) {
     v("kind", d.kind, "what it is: virtio-blk, uart16550");
     v("location", d.location, "PCI address, port or MMIO address");
     v("detail", d.detail, "one line about its back end");
+}
+
+template <typename V, typename T>
+    requires std::is_same_v<std::remove_const_t<T>, CounterGroup>
+void fields(V& v, T& g) {
+    v("name", g.name, "what is counted");
+    v("unit", g.unit, "unit of the values: bytes, ns, or nothing (counts)");
+    v("parts", g.parts, "the values are parts of a whole");
+    v("counters", g.counters, "values by name");
+}
+
+template <typename V, typename T>
+    requires std::is_same_v<std::remove_const_t<T>, VcpuStats>
+void fields(V& v, T& s) {
+    v("vcpu", s.vcpu, "number of the vCPU");
+    v("groups", s.groups, "what its engine counts");
+}
+
+template <typename V, typename T>
+    requires std::is_same_v<std::remove_const_t<T>, EngineStats>
+void fields(V& v, T& s) {
+    v("engine", s.engine, "kvm or bt");
+    v("vcpus", s.vcpus, "by vCPU");
 }
 
 template <typename V, typename T>
@@ -147,6 +173,6 @@ void fields(V& v, T& e) {
 template <typename T, typename... List>
 inline constexpr bool kOneOf = (std::is_same_v<T, List> || ...);
 template <typename T>
-concept Described = kOneOf<T, DiskConfig, NetConfig, GuestConfig, ExitReport, DeviceInfo, GuestInfo, Event, ApiError>;
+concept Described = kOneOf<T, DiskConfig, NetConfig, GuestConfig, ExitReport, DeviceInfo, CounterGroup, VcpuStats, EngineStats, GuestInfo, Event, ApiError>;
 
 }  // namespace yado::api

@@ -89,6 +89,17 @@ std::string to_string(const GdbConfig& gdb);
 /// False if somebody on another host could connect.
 bool is_local(const GdbConfig& gdb);
 
+enum class PerfKind : uint8_t { Off, Map, JitDump };
+
+/// How `perf` on the host learns what translated code is. Text form: "off", "map", "jitdump=FOLDER".
+struct PerfConfig {
+    PerfKind kind = PerfKind::Off;
+    std::string folder;  ///< jitdump only
+    friend bool operator==(const PerfConfig&, const PerfConfig&) = default;
+};
+Result<PerfConfig> parse_perf(std::string_view text);
+std::string to_string(const PerfConfig& perf);
+
 inline constexpr uint32_t kMaxVcpus = 254;  ///< xAPIC ids 0 to 253; 255 is broadcast, 254 stays free
 inline constexpr size_t kMaxDevices = 24;   ///< disks and nets: one PCI slot each on bus 0
 
@@ -119,6 +130,9 @@ struct GuestConfig {
     Rings rings = Rings::Split;
     bool rng = true;
     bool balloon = true;
+    PerfConfig perf;            ///< of the translator
+    std::string system_map;     ///< path of the guest kernel's System.map, for perf
+    bool engine_stats = false;  ///< the vCPUs' time is split, and all that the engine counted is printed at the end
     friend bool operator==(const GuestConfig&, const GuestConfig&) = default;
 };
 

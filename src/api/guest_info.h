@@ -46,6 +46,25 @@ struct DeviceInfo {
 
 using Counters = std::map<std::string, uint64_t>;  ///< "vcpu0.exits", "disk0.read_bytes", "console.output_bytes"
 
+/// What an engine counts, in groups that it names itself (docs/engines.md).
+struct CounterGroup {
+    std::string name;      ///< "interpreted": counters by mnemonic
+    std::string unit;      ///< "" (counts), "bytes", "ns"
+    bool parts = false;    ///< of a whole, so that their sum says something
+    Counters counters;
+    friend bool operator==(const CounterGroup&, const CounterGroup&) = default;
+};
+struct VcpuStats {
+    uint32_t vcpu = 0;
+    std::vector<CounterGroup> groups;
+    friend bool operator==(const VcpuStats&, const VcpuStats&) = default;
+};
+struct EngineStats {
+    std::string engine;
+    std::vector<VcpuStats> vcpus;
+    friend bool operator==(const EngineStats&, const EngineStats&) = default;
+};
+
 struct GuestInfo {
     std::string name;
     int32_t pid = 0;
@@ -88,6 +107,7 @@ std::string to_json(const GuestInfo&);
 std::string to_json(const std::vector<GuestInfo>&);
 std::string to_json(const std::vector<DeviceInfo>&);
 std::string to_json(const Counters&);
+std::string to_json(const EngineStats&);
 std::string to_json(const Event&);
 std::string to_json(const ExitReport&);
 std::string to_json(const Error&);  ///< as ApiError
@@ -96,6 +116,7 @@ std::string to_json(const Error&);  ///< as ApiError
 Result<GuestInfo> guest_info_from_json(std::string_view);
 Result<std::vector<DeviceInfo>> devices_from_json(std::string_view);
 Result<Counters> counters_from_json(std::string_view);
+Result<EngineStats> engine_stats_from_json(std::string_view);
 Result<Event> event_from_json(std::string_view);
 Result<ExitReport> exit_report_from_json(std::string_view);
 /// The Error an error answer carries.

@@ -18,6 +18,7 @@ class GuestPort {
     virtual GuestInfo info() const = 0;
     virtual std::vector<DeviceInfo> devices() const = 0;
     virtual Counters counters() const = 0;
+    virtual EngineStats engine_stats() const = 0;
 
     /// Stops all vCPUs; returns when none runs. Errors: Conflict (not running).
     virtual Result<> pause() = 0;

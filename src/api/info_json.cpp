@@ -54,6 +54,7 @@ std::string to_json(const GuestInfo& v) { return dump(encode(v)); }
 std::string to_json(const std::vector<GuestInfo>& v) { return dump(encode(v)); }
 std::string to_json(const std::vector<DeviceInfo>& v) { return dump(encode(v)); }
 std::string to_json(const Counters& v) { return dump(encode(v)); }
+std::string to_json(const EngineStats& v) { return dump(encode(v)); }
 std::string to_json(const Event& v) { return dump(encode(v)); }
 std::string to_json(const ExitReport& v) { return dump(encode(v)); }
 std::string to_json(const Error& v) { return dump(encode(ApiError{std::string(kind_name(v.kind())), v.message()})); }
@@ -61,6 +62,7 @@ std::string to_json(const Error& v) { return dump(encode(ApiError{std::string(ki
 Result<GuestInfo> guest_info_from_json(std::string_view text) { return answer<GuestInfo>(text); }
 Result<std::vector<DeviceInfo>> devices_from_json(std::string_view text) { return answer<std::vector<DeviceInfo>>(text); }
 Result<Counters> counters_from_json(std::string_view text) { return answer<Counters>(text); }
+Result<EngineStats> engine_stats_from_json(std::string_view text) { return answer<EngineStats>(text); }
 Result<Event> event_from_json(std::string_view text) { return answer<Event>(text); }
 Result<ExitReport> exit_report_from_json(std::string_view text) { return answer<ExitReport>(text); }
 

@@ -10,6 +10,7 @@ constexpr Route kRoutes[] = {
     {"GET", "/v1/guest", Operation::GetGuest, "getGuest", "State and make of the guest", "GuestInfo", "", ""},
     {"GET", "/v1/devices", Operation::GetDevices, "getDevices", "Its devices", "[]DeviceInfo", "", ""},
     {"GET", "/v1/counters", Operation::GetCounters, "getCounters", "Its counters by name", "Counters", "", ""},
+    {"GET", "/v1/engine", Operation::GetEngine, "getEngine", "What its engine counted, by vCPU", "EngineStats", "", ""},
     {"POST", "/v1/pause", Operation::Pause, "pause", "Stop all vCPUs", "", "", ""},
     {"POST", "/v1/resume", Operation::Resume, "resume", "Let a paused guest go on", "", "", ""},
     {"POST", "/v1/reset", Operation::Reset, "reset", "Press the reset button", "", "", ""},
@@ -44,6 +45,12 @@ Json schema_of(const T*) {
     return {{"type", "string"}, {"enum", words}};
 }
 
+Json reference(std::string_view name) { return {{"$ref", "#/components/schemas/" + std::string(name)}}; }
+
+Json schema_of(const Counters*) { return reference("Counters"); }
+Json schema_of(const std::vector<CounterGroup>*) { return {{"type", "array"}, {"items", reference("CounterGroup")}}; }
+Json schema_of(const std::vector<VcpuStats>*) { return {{"type", "array"}, {"items", reference("VcpuStats")}}; }
+
 struct SchemaMaker {
     Json properties = Json::object();
     Json required = Json::array();
@@ -62,8 +69,6 @@ Json object_schema() {
     fields(maker, object);
     return {{"type", "object"}, {"properties", maker.properties}, {"required", maker.required}};
 }
-
-Json reference(std::string_view name) { return {{"$ref", "#/components/schemas/" + std::string(name)}}; }
 
 Json success_of(const Route& route) {
     if (route.response.empty()) return {{"description", "Done"}};
@@ -111,7 +116,8 @@ std::string openapi_document() {
     const Json counters = {{"type", "object"}, {"additionalProperties", {{"type", "integer"}, {"minimum", 0}}}};
     const Json schemas = {{"GuestInfo", object_schema<GuestInfo>()}, {"DeviceInfo", object_schema<DeviceInfo>()},
                           {"Event", object_schema<Event>()},         {"Counters", counters},
-                          {"ApiError", object_schema<ApiError>()}};
+                          {"CounterGroup", object_schema<CounterGroup>()}, {"VcpuStats", object_schema<VcpuStats>()},
+                          {"EngineStats", object_schema<EngineStats>()}, {"ApiError", object_schema<ApiError>()}};
     return dump({{"openapi", "3.1.0"},
                  {"info", {{"title", "Yado guest control socket"}, {"version", "1"}}},
                  {"paths", paths},

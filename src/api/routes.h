@@ -8,7 +8,7 @@
 namespace yado::api {
 
 enum class Operation : uint8_t {
-    GetGuest, GetDevices, GetCounters, GetEvents, GetConsole, TypeConsole, ResizeConsole, GetOpenApi,
+    GetGuest, GetDevices, GetCounters, GetEngine, GetEvents, GetConsole, TypeConsole, ResizeConsole, GetOpenApi,
     Pause, Resume, Reset, PowerButton, PowerOff,
 };
 

@@ -169,4 +169,21 @@ bool is_local(const GdbConfig& gdb) {
     return gdb.kind != GdbKind::Tcp || gdb.address.starts_with("127.") || gdb.address == "::1";
 }
 
+Result<PerfConfig> parse_perf(std::string_view text) {
+    constexpr std::string_view kJitDump = "jitdump=";
+    if (text == "off") return PerfConfig{};
+    if (text == "map") return PerfConfig{PerfKind::Map, ""};
+    if (text.starts_with(kJitDump) && text.size() > kJitDump.size()) return PerfConfig{PerfKind::JitDump, std::string(text.substr(kJitDump.size()))};
+    return fail(ErrorKind::Usage, "\"{}\" is none of off, map, jitdump=FOLDER", text);
+}
+
+std::string to_string(const PerfConfig& perf) {
+    switch (perf.kind) {
+    case PerfKind::Off: break;
+    case PerfKind::Map: return "map";
+    case PerfKind::JitDump: return "jitdump=" + perf.folder;
+    }
+    return "off";
+}
+
 }  // namespace yado::api

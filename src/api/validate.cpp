@@ -95,6 +95,14 @@ Result<> check_boot(const GuestConfig& config) {
     return {};
 }
 
+/// What looks into the translator needs it.
+Result<> check_introspection(const GuestConfig& config) {
+    if (config.perf.kind != PerfKind::Off && config.engine != EngineChoice::Bt)
+        return fail(ErrorKind::Usage, "--perf is about translated code; add --engine bt");
+    if (config.perf.kind == PerfKind::Off && !config.system_map.empty()) return fail(ErrorKind::Usage, "--system-map needs --perf map or jitdump=FOLDER");
+    return {};
+}
+
 }  // namespace
 
 HostLimits HostLimits::of_this_host() {
@@ -130,6 +138,7 @@ Result<> validate(const GuestConfig& config, const HostLimits& host) {
     if (config.cpus > kMaxVcpus) return fail(ErrorKind::Usage, "{} cpus are too many; the most is {}", config.cpus, kMaxVcpus);
     YADO_TRY(check_boot(config));
     if (config.gdb_wait && config.gdb.kind == GdbKind::None) return fail(ErrorKind::Usage, "--gdb-wait needs --gdb, or no debugger could come");
+    YADO_TRY(check_introspection(config));
     return check_devices(config);
 }
 

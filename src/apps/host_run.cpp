@@ -8,6 +8,7 @@ namespace yado::apps {
 Result<std::unique_ptr<HostRun>> HostRun::create(const api::GuestConfig& config, const Platform& platform) {
     auto run = std::unique_ptr<HostRun>(new HostRun);
     const auto directory = YADO_TRY(control::RuntimeDir::open());
+    run->wants_engine_stats_ = config.engine_stats;
     run->claim_ = YADO_TRY(directory.claim(config.name));
     run->socket_ = run->claim_.socket();
     run->ended_ = Fd(eventfd(0, EFD_CLOEXEC));
@@ -46,6 +47,7 @@ api::ExitReport HostRun::finish() {
     port().power_off();  // Conflict if it has ended: fine
     waiter_.join();
     debugger_.reset();
+    engine_stats_ = port().engine_stats();
     server_.reset();
     bridge_.reset();
     guest_.reset();

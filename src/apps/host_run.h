@@ -30,6 +30,10 @@ class HostRun {
     std::string debugger_place() const { return debugger_ ? debugger_->where() : ""; }
     /// Powers off if it still runs, lets clients read to the end, and tells how the guest ended. Once.
     api::ExitReport finish();
+    /// What the engine had counted when the guest ended; after finish().
+    const api::EngineStats& engine_stats() const { return engine_stats_; }
+    /// Whether they are to be printed then.
+    bool wants_engine_stats() const { return wants_engine_stats_; }
     /// Leaves the folder with the report for `yado ps` instead of deleting it.
     void leave_report(const api::ExitReport& report);
 
@@ -45,6 +49,8 @@ class HostRun {
     std::unique_ptr<gdb::Server> debugger_;
     Fd ended_;
     api::ExitReport report_;
+    api::EngineStats engine_stats_;
+    bool wants_engine_stats_ = false;
     std::thread waiter_;  ///< calls Guest::wait()
 };
 

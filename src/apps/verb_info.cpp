@@ -1,4 +1,5 @@
 #include "apps/reach.h"
+#include "apps/stats_text.h"
 #include "apps/text.h"
 #include "apps/verbs.h"
 
@@ -25,8 +26,9 @@ Result<> show_info(const InfoOptions& options) {
     const std::string guest = YADO_TRY(client.get("/v1/guest"));
     const std::string devices = YADO_TRY(client.get("/v1/devices"));
     const std::string counters = YADO_TRY(client.get("/v1/counters"));
+    const std::string engine = YADO_TRY(client.get("/v1/engine"));
     if (options.format == Format::Json) {
-        fmt::print("{{\"guest\":{},\"devices\":{},\"counters\":{}}}\n", guest, devices, counters);
+        fmt::print("{{\"guest\":{},\"devices\":{},\"counters\":{},\"engine\":{}}}\n", guest, devices, counters, engine);
         return {};
     }
     print_info(YADO_TRY(api::guest_info_from_json(guest)));
@@ -38,6 +40,7 @@ Result<> show_info(const InfoOptions& options) {
     for (const auto& [name, value] : YADO_TRY(api::counters_from_json(counters))) counts.push_back({name, fmt::format("{}", value)});
     fmt::print("\n");
     print_table(counts);
+    fmt::print("\n{}", stats_text(YADO_TRY(api::engine_stats_from_json(engine))));
     return {};
 }
 

@@ -7,6 +7,7 @@
 
 #include "apps/host_run.h"
 #include "apps/image/store.h"
+#include "apps/stats_text.h"
 #include "apps/terminal.h"
 #include "apps/verbs.h"
 
@@ -97,7 +98,9 @@ Result<int> run_here(const api::GuestConfig& config, const Platform& platform) {
     YADO_TRY(run->start());
     if (config.console.kind == api::ConsoleKind::Stdio) YADO_TRY(carry_terminal(*run));
     else wait_for_end(run->ended_fd());
-    return tell_end(config.name, run->finish());
+    const api::ExitReport report = run->finish();
+    if (run->wants_engine_stats()) fmt::print(stderr, "{}", stats_text(run->engine_stats()));
+    return tell_end(config.name, report);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "apps/host_run.h"
+#include "apps/stats_text.h"
 #include "apps/terminal.h"
 #include "apps/verbs.h"
 
@@ -113,6 +114,7 @@ int run_as_vmm(int config_fd, int ready_fd, const Platform& platform) {
     ready.reset();
     wait_for_end((*run)->ended_fd());  // a signal (host shutdown) ends the guest, too
     const api::ExitReport report = (*run)->finish();
+    if ((*run)->wants_engine_stats()) fmt::print(stderr, "{}", stats_text((*run)->engine_stats()));
     (*run)->leave_report(report);
     return api::exit_status(report);
 }

@@ -12,7 +12,20 @@ namespace yado::assemble {
 
 namespace {
 
-ChosenEngine bt(std::string reason) { return {cpu_bt::make_bt_engine(), std::move(reason), cpu_bt::supported_features(), {}}; }
+cpu_bt::PerfOutput perf_output(api::PerfKind kind) {
+    switch (kind) {
+    case api::PerfKind::Off: break;
+    case api::PerfKind::Map: return cpu_bt::PerfOutput::Map;
+    case api::PerfKind::JitDump: return cpu_bt::PerfOutput::JitDump;
+    }
+    return cpu_bt::PerfOutput::None;
+}
+
+Result<ChosenEngine> bt(const api::GuestConfig& config, std::string reason) {
+    const cpu_bt::EngineOptions options{
+        .perf = perf_output(config.perf.kind), .perf_folder = config.perf.folder, .system_map = config.system_map};
+    return ChosenEngine{YADO_TRY(cpu_bt::make_bt_engine(options)), std::move(reason), cpu_bt::supported_features(), {}};
+}
 
 Result<ChosenEngine> kvm(std::string reason) {
     auto engine = YADO_TRY(cpu_kvm::make_kvm_engine());
@@ -29,16 +42,16 @@ KvmVerdict verdict_on_kvm(const KvmVerdictFile& file) {
 
 }  // namespace
 
-Result<ChosenEngine> choose_engine(api::EngineChoice choice, const std::string& verdict_file) {
-    switch (choice) {
-    case api::EngineChoice::Bt: return bt("asked for");
+Result<ChosenEngine> choose_engine(const api::GuestConfig& config, const std::string& verdict_file) {
+    switch (config.engine) {
+    case api::EngineChoice::Bt: return bt(config, "asked for");
     case api::EngineChoice::Kvm: return kvm("asked for");
     case api::EngineChoice::Auto: break;
     }
     const KvmVerdict verdict = verdict_on_kvm(KvmVerdictFile(verdict_file));
-    if (!verdict.usable) return bt(verdict.reason);
+    if (!verdict.usable) return bt(config, verdict.reason);
     if (auto chosen = kvm(verdict.reason)) return chosen;
-    else return bt(chosen.error().message());
+    else return bt(config, chosen.error().message());
 }
 
 std::vector<EngineFinding> probe_engines(const std::string& verdict_file) {

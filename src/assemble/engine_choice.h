@@ -17,7 +17,8 @@ struct ChosenEngine {
     cpu::Identity identity;         ///< vendor and family that it shows
 };
 
-/// `verdict_file`: as for create_guest(). Errors: those of the engine that was asked for by name; `auto` always finds one.
-Result<ChosenEngine> choose_engine(api::EngineChoice choice, const std::string& verdict_file);
+/// `verdict_file`: as for create_guest(). Errors: those of the engine that was asked for by name, and of the files that the
+/// configuration gives it; `auto` always finds one.
+Result<ChosenEngine> choose_engine(const api::GuestConfig& config, const std::string& verdict_file);
 
 }  // namespace yado::assemble

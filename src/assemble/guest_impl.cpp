@@ -22,7 +22,7 @@ GuestImpl::~GuestImpl() {
 }
 
 Result<> GuestImpl::assemble() {
-    engine_ = YADO_TRY(choose_engine(config_.engine, verdict_file_));
+    engine_ = YADO_TRY(choose_engine(config_, verdict_file_));
     layout_ = YADO_TRY(machine::Layout::create(config_.memory, engine_.identity.physical_address_bits));
     YADO_TRY(layout_->populate(memory_));
     model_ = YADO_TRY(cpu::make_model(config_.cpu, engine_.features, config_.cpus, engine_.engine->tsc_hz(), engine_.identity));
@@ -94,7 +94,8 @@ Result<> GuestImpl::make_processors() {
                                                 .devices = *routers_[n],
                                                 .apic = chipset_->lapic(n),
                                                 .pic = n == 0 ? &chipset_->pic() : nullptr,
-                                                .guest_tsc_hz = engine_.engine->tsc_hz()});
+                                                .guest_tsc_hz = engine_.engine->tsc_hz(),
+                                                .timed = config_.engine_stats});
         }));
     }
     return {};
@@ -155,6 +156,7 @@ api::ExitReport GuestImpl::wait() {
         const std::unique_lock lock(parts_mutex_);
         last_devices_ = list_devices();
         last_counters_ = count();
+        last_engine_stats_ = ask_engine();
         parts_there_ = false;
     }
     processors_.shut_down();

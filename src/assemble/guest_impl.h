@@ -41,6 +41,7 @@ class GuestImpl final : public Guest, private api::GuestPort {
     api::GuestInfo info() const override;
     std::vector<api::DeviceInfo> devices() const override;
     api::Counters counters() const override;
+    api::EngineStats engine_stats() const override;
     Result<> pause() override;
     Result<> resume() override;
     Result<> reset() override;
@@ -52,6 +53,7 @@ class GuestImpl final : public Guest, private api::GuestPort {
     api::RunState state() const;
     std::vector<api::DeviceInfo> list_devices() const;
     api::Counters count() const;
+    api::EngineStats ask_engine() const;
     Result<> on_control(std::function<Result<>(vm::RunControl&)> verb) const;
     Result<> assemble();
     Result<> load();
@@ -91,6 +93,7 @@ class GuestImpl final : public Guest, private api::GuestPort {
     bool parts_there_ = false;               ///< assembled, and not yet ended
     std::vector<api::DeviceInfo> last_devices_;
     api::Counters last_counters_;
+    api::EngineStats last_engine_stats_;
 
     std::atomic<Nanoseconds> started_{};  ///< the port reads it at any time
     mutable std::mutex ended_mutex_;

@@ -65,6 +65,20 @@ api::Counters GuestImpl::counters() const {
     return parts_there_ ? count() : last_counters_;
 }
 
+api::EngineStats GuestImpl::engine_stats() const {
+    const std::shared_lock lock(parts_mutex_);
+    return parts_there_ ? ask_engine() : last_engine_stats_;
+}
+
+api::EngineStats GuestImpl::ask_engine() const {
+    api::EngineStats all{engine_.engine->name(), {}};
+    for (uint32_t n = 0; n < config_.cpus; ++n) {
+        api::VcpuStats& vcpu = all.vcpus.emplace_back(api::VcpuStats{n, {}});
+        for (cpu::StatGroup& group : processors_.stats(n)) vcpu.groups.push_back({std::move(group.name), std::move(group.unit), group.kind == cpu::StatKind::Parts, std::move(group.values)});
+    }
+    return all;
+}
+
 std::vector<api::DeviceInfo> GuestImpl::list_devices() const {
     std::vector<api::DeviceInfo> list = chipset_->describe();
     for (const pci::PciFunction* f : chipset_->pci().functions()) {

@@ -87,6 +87,7 @@ Answer perform(const api::Route& route, const Request& request, api::GuestPort& 
     case api::Operation::GetGuest: return json(api::to_json(port.info()));
     case api::Operation::GetDevices: return json(api::to_json(port.devices()));
     case api::Operation::GetCounters: return json(api::to_json(port.counters()));
+    case api::Operation::GetEngine: return json(api::to_json(port.engine_stats()));
     case api::Operation::GetOpenApi: return json(api::openapi_document());
     case api::Operation::Pause: return done(port.pause());
     case api::Operation::Resume: return done(port.resume());

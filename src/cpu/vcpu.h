@@ -18,6 +18,7 @@
 #include "cpu/guest_clock.h"
 #include "cpu/local_apic.h"
 #include "cpu/state.h"
+#include "cpu/stats.h"
 #include "mem/guest_memory.h"
 
 namespace yado::cpu {
@@ -63,6 +64,8 @@ class Vcpu {
     }
     /// Instructions retired (0 where the engine cannot tell).
     virtual uint64_t instructions() const { return 0; }
+    /// What it counted so far. Any thread.
+    virtual Stats stats() const { return {}; }
 };
 
 /// What a vCPU is made with.
@@ -74,6 +77,7 @@ struct VcpuWiring {
     LocalApic* apic;             ///< nullptr where the engine brings its own (Engine::owns_lapic)
     ExternalInterrupts* pic;     ///< the boot processor's, for engines with their own LAPIC; else nullptr
     uint64_t guest_tsc_hz;
+    bool timed = false;          ///< stats() tells what time is spent on, which costs a little
 };
 
 /// The message that an I/O APIC pin or an event descriptor sends.

@@ -1,26 +1,21 @@
 #include "cpu_bt/code_cache.h"
 
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
-#include "base/fd.h"
-
 namespace yado::cpu_bt {
 
 Result<CodeCache> CodeCache::create(size_t bytes) {
-    const Fd file(memfd_create("yado-code", MFD_CLOEXEC));
-    if (!file || ftruncate(file.get(), static_cast<off_t>(bytes)) != 0)
-        return fail(ErrorKind::Failed, "code cache of {} MiB: {}", bytes >> 20, std::strerror(errno));
-    void* w = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+    void* w = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (w == MAP_FAILED) return fail(ErrorKind::Failed, "code cache of {} MiB: {}", bytes >> 20, std::strerror(errno));
-    void* x = mmap(nullptr, bytes, PROT_READ | PROT_EXEC, MAP_SHARED, file.get(), 0);
-    if (x == MAP_FAILED) {
+    void* x = mremap(w, 0, bytes, MREMAP_MAYMOVE);  // of size 0: the same memory once more
+    if (x == MAP_FAILED || mprotect(x, bytes, PROT_READ | PROT_EXEC) != 0) {
         const int error = errno;
         munmap(w, bytes);
+        if (x != MAP_FAILED) munmap(x, bytes);
         return fail(ErrorKind::Failed, "code cache: the host allows no new executable memory: {}", std::strerror(error));
     }
     return CodeCache(static_cast<uint8_t*>(w), static_cast<const uint8_t*>(x), bytes);

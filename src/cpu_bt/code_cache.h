@@ -1,4 +1,5 @@
-// Memory for translated code: one file mapped twice, once writable and once executable, never both in one mapping.
+// Memory for translated code, mapped twice: once writable and once executable, never both in one mapping. It has no name (no
+// memfd): `perf` looks into its map files only for memory without one.
 // Thread: the vCPU's own.
 #pragma once
 

@@ -11,6 +11,8 @@ namespace {
 
 class BtEngine final : public cpu::Engine {
   public:
+    explicit BtEngine(TierOptions options) : options_(std::move(options)) {}
+
     std::string name() const override { return "bt"; }
     bool owns_lapic() const override { return false; }
     void send_msi(GuestPhysAddr, uint32_t) override { YADO_CHECK(owns_lapic()); }
@@ -22,20 +24,35 @@ class BtEngine final : public cpu::Engine {
     }
     Result<std::unique_ptr<cpu::Vcpu>> create_vcpu(const cpu::VcpuWiring& wiring) override {
         YADO_CHECK(shared_ != nullptr);
-        return cpu_interp::make_vcpu(wiring, shared_, [](Core& core) -> Result<std::unique_ptr<cpu_interp::Tier>> {
-            return YADO_TRY(TranslatorTier::create(core, {}));
+        return cpu_interp::make_vcpu(wiring, shared_, [this](Core& core) -> Result<std::unique_ptr<cpu_interp::Tier>> {
+            return YADO_TRY(TranslatorTier::create(core, options_));
         });
     }
     uint64_t tsc_hz() const override { return cpu::host_tsc_hz(); }
     std::string describe() const override { return "translator over the interpreter"; }
 
   private:
+    TierOptions options_;
     std::shared_ptr<cpu_interp::Shared> shared_;
 };
 
+Result<std::unique_ptr<PerfFile>> perf_file(const EngineOptions& options) {
+    if (options.perf == PerfOutput::JitDump) return make_jit_dump(options.perf_folder);
+    return make_perf_map();
+}
+
+Result<std::shared_ptr<const PerfListing>> perf_listing(const EngineOptions& options) {
+    if (options.perf == PerfOutput::None) return nullptr;
+    std::optional<GuestSymbols> symbols;
+    if (!options.system_map.empty()) symbols = YADO_TRY(GuestSymbols::read(options.system_map));
+    return std::make_shared<const PerfListing>(YADO_TRY(perf_file(options)), std::move(symbols));
+}
+
 }  // namespace
 
-std::unique_ptr<cpu::Engine> make_bt_engine() { return std::make_unique<BtEngine>(); }
+Result<std::unique_ptr<cpu::Engine>> make_bt_engine(const EngineOptions& options) {
+    return std::make_unique<BtEngine>(TierOptions{.perf = YADO_TRY(perf_listing(options))});
+}
 cpu::FeatureSet supported_features() { return cpu_interp::supported_features(); }
 
 }  // namespace yado::cpu_bt

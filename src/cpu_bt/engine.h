@@ -1,15 +1,27 @@
-// The engine that needs no help from hardware. Its tier 0 is the reference interpreter (cpu_interp); the translator's
-// tiers stand in this folder beside this file when they come, behind the same Vcpu.
+// The engine that needs no help from hardware: the translator as a tier over the reference interpreter (cpu_interp), behind
+// the same Vcpu.
 #pragma once
 
 #include <memory>
+#include <string>
 
+#include "base/error.h"
 #include "cpu/cpu_model.h"
 #include "cpu/vcpu.h"
 
 namespace yado::cpu_bt {
 
-std::unique_ptr<cpu::Engine> make_bt_engine();
+/// In which form `perf` is told what translated code is (perf_files.h).
+enum class PerfOutput : uint8_t { None, Map, JitDump };
+
+struct EngineOptions {
+    PerfOutput perf = PerfOutput::None;
+    std::string perf_folder;  ///< of the jitdump
+    std::string system_map;   ///< file with the guest kernel's symbols; may be empty
+};
+
+/// Errors: those of the files that the options name.
+Result<std::unique_ptr<cpu::Engine>> make_bt_engine(const EngineOptions& options);
 /// Features that guests on this engine can be shown.
 cpu::FeatureSet supported_features();
 

@@ -9,10 +9,14 @@
 #include "cpu_interp/chain.h"
 #include "cpu_interp/fpu/fpu.h"
 #include "cpu_interp/run.h"
+#include "cpu_interp/system/system_state.h"
+#include "cpu_interp/time_split.h"
 
 namespace yado::cpu_bt {
 
 using cpu_interp::CodeMode;
+using cpu_interp::Doing;
+using cpu_interp::Spending;
 
 namespace {
 
@@ -39,6 +43,7 @@ TranslatorTier::TranslatorTier(Core& core, const TierOptions& options, CodeCache
       runtime_(code_, {interpret, begin_vectors, fill, find}, core.wiring.model.has(cpu::Feature::AVX)),
       translator_(code_, runtime_, core.wiring.model, options.flags) {
     single_[1].run = stop;
+    if (options_.perf) options_.perf->shared_part({cache_.executable(), runtime_.end()});
 }
 
 void TranslatorTier::placed(Block& block) {
@@ -52,8 +57,15 @@ void TranslatorTier::placed(Block& block) {
 
 void TranslatorTier::reset() {
     if (code_.here() == runtime_.end()) return;
+    if (options_.perf) options_.perf->dropped({cache_.executable() + runtime_.end(), code_.here() - runtime_.end()});
     code_.setSize(runtime_.end());
     cache_.discard(runtime_.end());
+    stats_.code_bytes.set(code_.here());
+}
+
+void TranslatorTier::count(cpu::Stats& out) const {
+    stats_.append_to(out);
+    out.push_back({"code_cache", cpu::StatKind::Values, "bytes", {{"used", stats_.code_bytes.get()}, {"size", cache_.size()}}});
 }
 
 void TranslatorTier::translate(Block& block) {
@@ -64,12 +76,14 @@ void TranslatorTier::translate(Block& block) {
 
 /// Translates line_, which begins with `head`. False: there was no room, or nothing to translate.
 bool TranslatorTier::translate_line(Block& head, BlockTranslator::Grouping grouping) {
+    const Spending spending(core_.time, Doing::Translation);
     if (code_.here() + kRoomForLine > cache_.size()) {
         ++stats_.cache_resets;
         head.heat = 1;                           // again when there is room
         core_.request(Core::kReqFlush);          // blocks and translations go at the next block boundary
         return false;
     }
+    const size_t from = code_.here();
     const auto entries = translator_.translate(line_, grouping);
     if (!entries) {
         ++stats_.refused;
@@ -77,6 +91,8 @@ bool TranslatorTier::translate_line(Block& head, BlockTranslator::Grouping group
         return false;
     }
     ++stats_.translated;
+    stats_.code_bytes.set(code_.here());
+    list(head, from);
     head.native = executable(entries->memory);
     head.native_flags = executable(entries->flags);
     head.insn[0].run = run_translated;
@@ -113,6 +129,14 @@ void TranslatorTier::trace(Block& head) {
     translate_again(head, BlockTranslator::Grouping::On);
 }
 
+/// For `perf`: the code from that offset on is the running block's.
+void TranslatorTier::list(const Block& block, size_t from) const {
+    if (!options_.perf) return;
+    const bool user = block.mode >> cpu_interp::kModeMmuShift == static_cast<unsigned>(cpu_interp::Mmu::User);
+    const uint64_t rip = page_down(core_.block_rip) | (block.gpa & kPageMask);
+    options_.perf->translated({rip, user, core_.system->lstar}, {cache_.executable() + from, code_.here() - from});
+}
+
 void TranslatorTier::link(const Block& to, uint32_t reason) {
     if (!options_.link) return;
     const void* target = reason == exit_reason::kFollowFlags ? to.native_flags : to.native;
@@ -133,9 +157,23 @@ void TranslatorTier::run_translated(Core& c, const Insn*) {
     TranslatorTier& t = of(c);
     c.native.rip_page = page_down(c.block_rip);
     using Enter = void (*)(Core*, const void*);
-    reinterpret_cast<Enter>(reinterpret_cast<uintptr_t>(t.executable(t.runtime_.enter())))(&c, c.block->native);
-    ++t.stats_.exits;
+    {
+        const Spending spending(c.time, Doing::Translated);
+        reinterpret_cast<Enter>(reinterpret_cast<uintptr_t>(t.executable(t.runtime_.enter())))(&c, c.block->native);
+    }
+    t.count_way(c);
     return go_on(c);
+}
+
+void TranslatorTier::count_way(const Core& c) {
+    const uint32_t reason = c.native.exit_insn;
+    if (reason == exit_reason::kResume) return;  // interpret() has counted
+    if (reason == exit_reason::kUntranslated) return stats_.left_by(Way::Untranslated);
+    if (reason > exit_reason::kResume) return stats_.left_by(Way::Follow);
+    if (c.faulted) return stats_.left_by(Way::Fault);
+    if (reason == 0 && c.requests.load(std::memory_order_relaxed) != 0) return stats_.left_by(Way::Request);
+    stats_.left_by(Way::Instruction);
+    if (const Block& b = *c.native.exit_block; reason < b.count) stats_.left_at.add(b.insn[reason]);
 }
 
 /// Translated code was left: on with another block, or with the interpreter in the middle of this one.
@@ -185,11 +223,12 @@ void TranslatorTier::stop(Core& c, const Insn*) { of(c).completed_ = true; }
 uint64_t TranslatorTier::interpret(Core* core, Block* block, uint32_t n) {
     Core& c = *core;
     TranslatorTier& t = of(c);
-    ++t.stats_.interpreted;
+    const Spending spending(c.time, Doing::Interpreter);
     c.block = block;
     c.block_rip = c.native.rip_page + (block->gpa & 0xfff);
     t.single_[0] = block->insn[n];
     if (n == 0) t.single_[0].run = block->first;
+    t.stats_.interpreted.add(t.single_[0]);
     t.completed_ = false;
     c.native.exit_insn = exit_reason::kResume;
     try {
@@ -197,10 +236,15 @@ uint64_t TranslatorTier::interpret(Core* core, Block* block, uint32_t n) {
     } catch (const cpu_interp::GuestFault& fault) {
         c.caught = fault;
         c.faulted = true;
+        t.stats_.left_by(Way::Fault);
         return 1;
     }
-    if (!t.completed_) return 1;  // it has set rip
+    if (!t.completed_) {  // it has set rip
+        t.stats_.left_by(Way::Elsewhere);
+        return 1;
+    }
     if (c.requests.load(std::memory_order_relaxed) == 0) [[likely]] return 0;
+    t.stats_.left_by(Way::Request);
     c.rip = c.next_rip(t.single_);
     return 1;
 }
@@ -221,8 +265,9 @@ uint64_t TranslatorTier::fill(Core* core, uint64_t linear, uint64_t what) {
     const uint64_t address = linear + m.at;
     core->native.exit_insn = m.insn;
     if (m.aligned && address & (m.size - 1)) return static_cast<uint64_t>(TlbFill::Refused);
-    ++t.stats_.misses;
+    const Spending spending(core->time, Doing::TlbMiss);
     const TlbFill answer = core->tlb_fill(address, m.size, m.write ? cpu_interp::Acc::Write : cpu_interp::Acc::Read);
+    t.stats_.missed(answer);
     if (answer != TlbFill::Filled || m.span == 0 || t.group_served(linear, m)) return static_cast<uint64_t>(answer);
     ++t.stats_.setbacks;
     ++core->native.exit_head->setbacks;

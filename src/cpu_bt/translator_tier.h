@@ -6,6 +6,8 @@
 
 #include "cpu_bt/block_translator.h"
 #include "cpu_bt/code_cache.h"
+#include "cpu_bt/perf_listing.h"
+#include "cpu_bt/tier_stats.h"
 #include "cpu_interp/tier.h"
 
 namespace yado::cpu_bt {
@@ -15,19 +17,7 @@ struct TierOptions {
     uint32_t warm = 16;                  ///< executions by the interpreter before a block is translated; at least 1
     FlagMode flags = FlagMode::Live;
     bool link = true;                    ///< direct jumps inside a page go from block to block
-};
-
-/// What happened, for `yado info` and --engine-stats.
-struct TierStats {
-    uint64_t translated = 0;      ///< blocks
-    uint64_t refused = 0;         ///< blocks whose first instruction is the interpreter's and ends them
-    uint64_t cache_resets = 0;    ///< times that the cache was full
-    uint64_t exits = 0;           ///< ways out of translated code to C++
-    uint64_t interpreted = 0;     ///< single instructions run by the interpreter in the middle of translated code
-    uint64_t traces = 0;          ///< translations over several blocks
-    uint64_t links = 0;
-    uint64_t setbacks = 0;        ///< checks for a group of accesses that failed though the one access could be served
-    uint64_t misses = 0;          ///< accesses that the TLB did not serve
+    std::shared_ptr<const PerfListing> perf{};  ///< or nullptr
 };
 
 class TranslatorTier final : public cpu_interp::Tier {
@@ -39,8 +29,7 @@ class TranslatorTier final : public cpu_interp::Tier {
     void reset() override;
     const void* untranslated() const override { return executable(runtime_.untranslated()); }
 
-    const TierStats& stats() const { return stats_; }
-    size_t bytes_used() const { return code_.here(); }
+    void count(cpu::Stats& out) const override;
 
   private:
     TranslatorTier(Core& core, const TierOptions& options, CodeCache cache);
@@ -48,6 +37,7 @@ class TranslatorTier final : public cpu_interp::Tier {
     static TranslatorTier& of(Core& c) { return static_cast<TranslatorTier&>(*c.tier); }
     static void run_cold(Core& c, const Insn* i);
     static void run_translated(Core& c, const Insn* i);
+    void count_way(const Core& c);
     static void go_on(Core& c);
     static void enter_remembered(Core& c);
     static void follow(Core& c, uint32_t reason);
@@ -61,6 +51,7 @@ class TranslatorTier final : public cpu_interp::Tier {
     void translate(Block& block);
     bool translate_line(Block& head, BlockTranslator::Grouping grouping);
     void translate_again(Block& head, BlockTranslator::Grouping grouping);
+    void list(const Block& block, size_t from) const;
     void translate_ungrouped(Block& block);
     void note_sample(Block& block);
     void trace(Block& head);

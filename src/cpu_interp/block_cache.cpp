@@ -93,10 +93,12 @@ BlockCache::~BlockCache() { munmap(arena_, kArenaBytes); }
 void BlockCache::drop_pages(std::span<const uint64_t> pages) {
     size_t dropped = 0;
     for (const uint64_t page : pages) dropped += pages_.erase(page);
+    core_.counters.pages_dropped.add(dropped);
     if (dropped != 0) core_.forget_jumps();
 }
 
 void BlockCache::drop_all() {
+    ++core_.counters.caches_dropped;
     pages_.clear();
     used_ = 0;
     if (core_.tier) core_.tier->reset();
@@ -168,6 +170,7 @@ Block* BlockCache::make(uint64_t gpa, const uint8_t* host, uint8_t mode) {
 Block* BlockCache::place(uint64_t gpa, uint8_t mode, std::span<const Insn> insns, unsigned length) {
     const size_t bytes = slots_for(insns.size()) * sizeof(Insn);
     if (used_ + bytes > kArenaBytes || pages_.size() >= kMaxPages) drop_all();
+    ++core_.counters.blocks_decoded;
     Page& page = pages_[page_down(gpa)];
     Block*& bucket = page.bucket[bucket_of(gpa)];
     Block* b = reinterpret_cast<Block*>(arena_ + used_);

@@ -18,6 +18,7 @@
 
 #include "cpu/state.h"
 #include "cpu/vcpu.h"
+#include "cpu_interp/counters.h"
 #include "cpu_interp/insn.h"
 #include "cpu_interp/native_state.h"
 #include "mem/guest_memory.h"
@@ -40,6 +41,7 @@ struct RetryAlone {};
 
 struct Block;       // block.h
 class Tier;         // tier.h
+class TimeSplit;    // time_split.h
 
 enum class Acc : uint8_t { Read, Write, Fetch };
 enum class TlbFill : uint8_t { Filled, Refused, Fault };
@@ -298,6 +300,8 @@ class Core {
     bool interrupt_waiting = false;    ///< Signal::Interrupt was seen, could not be taken yet
     uint64_t context = 0;              ///< what jump-cache entries must match: generation, mode, rights; 0: no chaining
     uint32_t pauses = 0;
+    Counters counters;
+    TimeSplit* time = nullptr;         ///< nullptr: nobody asked
     JumpEntry jumps[kJumpCacheSize];
 };
 

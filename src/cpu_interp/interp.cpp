@@ -16,6 +16,7 @@
 #include "cpu_interp/run.h"
 #include "cpu_interp/shared.h"
 #include "cpu_interp/tier.h"
+#include "cpu_interp/time_split.h"
 
 namespace yado::cpu_interp {
 
@@ -43,10 +44,25 @@ class Presence {
     Core& core_;
 };
 
+/// The time split of a vCPU that is asked for one.
+class Timing {
+  public:
+    explicit Timing(const cpu::VcpuWiring& wiring) : devices_(wiring.devices, split_) {}
+    cpu::VcpuWiring over(const cpu::VcpuWiring& w) { return {w.index, w.model, w.memory, devices_, w.apic, w.pic, w.guest_tsc_hz, w.timed}; }
+    TimeSplit& split() { return split_; }
+
+  private:
+    TimeSplit split_;
+    TimedDevices devices_;
+};
+
 class InterpVcpu final : public cpu::Vcpu, public cpu::SignalSink {
   public:
     InterpVcpu(const cpu::VcpuWiring& wiring, std::shared_ptr<Shared> shared)
-        : shared_(std::move(shared)), core_(std::make_unique<Core>(wiring, *shared_)) {
+        : shared_(std::move(shared)),
+          timing_(wiring.timed ? std::make_unique<Timing>(wiring) : nullptr),
+          core_(std::make_unique<Core>(timing_ ? timing_->over(wiring) : wiring, *shared_)) {
+        if (timing_) core_->time = &timing_->split();
         if (wiring.apic) wiring.apic->connect(this);
     }
     ~InterpVcpu() override {
@@ -65,6 +81,7 @@ class InterpVcpu final : public cpu::Vcpu, public cpu::SignalSink {
     Result<> set_debug(const cpu::DebugControl& control) override;
     Result<> add_tier(const TierFactory& make);
     uint64_t instructions() const override { return core_->icount; }
+    cpu::Stats stats() const override;
 
   private:
     bool take(uint32_t bits) { return core_->requests.fetch_and(~bits) & bits; }
@@ -80,6 +97,7 @@ class InterpVcpu final : public cpu::Vcpu, public cpu::SignalSink {
     bool execute();
 
     std::shared_ptr<Shared> shared_;
+    std::unique_ptr<Timing> timing_;  ///< or nullptr
     std::unique_ptr<Core> core_;
     cpu::PendingEvent pending_{};  ///< from set_state, to be delivered first
     bool run_alone_ = false;
@@ -87,6 +105,7 @@ class InterpVcpu final : public cpu::Vcpu, public cpu::SignalSink {
 
 cpu::Exit InterpVcpu::run() {
     const Presence presence(*core_);
+    const Spending spending(core_->time, Doing::Interpreter);
     for (;;) {
         if (const auto exit = serve_requests()) return *exit;
         if (!deliver_pending()) break;
@@ -202,6 +221,7 @@ bool InterpVcpu::deliver_interrupt() {
 }
 
 void InterpVcpu::park() {
+    const Spending spending(core_->time, Doing::Idle);
     for (;;) {
         const uint32_t r = core_->requests.load();
         if (r & kWake) return;
@@ -219,6 +239,14 @@ Result<> InterpVcpu::set_state(const cpu::CpuState& state) {
 Result<> InterpVcpu::set_debug(const cpu::DebugControl& control) {
     arm(*core_, control);
     return {};
+}
+
+cpu::Stats InterpVcpu::stats() const {
+    cpu::Stats all;
+    core_->counters.append_to(all);
+    if (core_->tier) core_->tier->count(all);
+    if (core_->time) all.push_back(core_->time->read());
+    return all;
 }
 
 Result<> InterpVcpu::add_tier(const TierFactory& make) {

@@ -81,6 +81,7 @@ void fill(Core& c, uint64_t linear, Mmu rights, const Walk& w, const Piece& p) {
 }
 
 [[noreturn]] void raise_page_fault(Core& c, const Insn* i, uint64_t linear, uint32_t error) {
+    ++c.counters.page_faults;
     c.cr2 = linear;
     c.raise(i, Vec::PF, error);
 }
@@ -215,6 +216,7 @@ TlbFill Core::tlb_fill(uint64_t linear, unsigned size, Acc acc) {
     if (!one_page || !long_mode(*this) || !canonical(linear) || system->alignment_check || system->data_armed) return TlbFill::Refused;
     const Walk w = walk(*this, linear, acc, mmu);
     if (w.fault) {
+        ++counters.page_faults;
         cr2 = linear;
         caught = {Vec::PF, true, w.error};
         faulted = true;

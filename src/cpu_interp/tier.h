@@ -19,6 +19,8 @@ class Tier {
     virtual void reset() = 0;
     /// Where translated code goes for a block that has no translation: leaves for the interpreter with the jump entry.
     virtual const void* untranslated() const = 0;
+    /// Appends what it counted. Any thread.
+    virtual void count(cpu::Stats&) const {}
 };
 
 }  // namespace yado::cpu_interp

@@ -101,9 +101,11 @@ void Core::switch_pcid(unsigned from, unsigned to, TlbKeep keep) {
         known = nullptr;
     }
     if (!known) {
+        ++counters.spaces_new;
         park(*this, oldest_space(s), from);
         return new_generation(*this);
     }
+    ++counters.spaces_kept;
     AddressSpace back = std::move(*known);
     forget(*known);
     park(*this, *known, from);
@@ -119,6 +121,7 @@ void Core::tlb_forget_other_pcids() {
 }
 
 void Core::tlb_flush_all() {
+    ++counters.tlb_flushes;
     sweep(*this, [](TlbEntry&, unsigned, unsigned) { return true; });
     tlb_forget_other_pcids();
     system->large_regions[0] = system->large_regions[1] = 0;
@@ -129,6 +132,7 @@ void Core::tlb_flush_all() {
 
 void Core::tlb_flush_nonglobal() {
     if (!(cr4 & cpu::cr4::PGE)) return tlb_flush_all();
+    ++counters.tlb_flushes;
     sweep(*this, [](TlbEntry& e, unsigned, unsigned) { return !(e.meta & kMetaGlobal); });
     new_generation(*this);
     if (system->nonglobal_kernel_code) new_kernel_epoch(*this);

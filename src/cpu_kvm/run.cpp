@@ -76,13 +76,17 @@ Exit KvmVcpu::run() {
         inject_from_pic();
         io_unfinished_ = false;
         const int r = ::ioctl(fd_.get(), KVM_RUN, 0);
-        if (r < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+        if (r < 0 && (errno == EINTR || errno == EAGAIN)) {
+            ++interrupted_;
+            continue;
+        }
         if (r < 0) {
             outcome = failure(fmt::format("KVM_RUN: {}", strerror(errno)));
             break;
         }
         handed_.reset();
         machine_.exits.fetch_add(1, std::memory_order_relaxed);
+        ++exits_[std::min<uint32_t>(run_->exit_reason, kExitReasons - 1)];
         outcome = route_exit();
         if (!outcome && io_unfinished_ && single_step_) outcome = step_done();
     }
@@ -167,6 +171,7 @@ KvmVcpu::Outcome KvmVcpu::step() {
     if (!state) return failure(state.error().message());
     if (!stepper_) stepper_ = std::make_unique<cpu_interp::Stepper>(wiring_, machine_.interpreter);
     machine_.stepped.fetch_add(1, std::memory_order_relaxed);
+    ++stepped_;
     const uint64_t rip = state->rip;
     // The local APIC stays KVM's: what the instruction does not touch is not written back.
     state->lapic.reset();

@@ -9,12 +9,14 @@
 
 #include <linux/kvm.h>
 
+#include <array>
 #include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
 
+#include "base/counter.h"
 #include "base/fd.h"
 #include "cpu/cpu_model.h"
 #include "cpu/vcpu.h"
@@ -33,6 +35,8 @@ struct Machine {
     std::atomic<uint64_t> exits{0};
 };
 
+inline constexpr unsigned kExitReasons = 48;
+
 class KvmVcpu final : public cpu::Vcpu {
   public:
     static Result<std::unique_ptr<KvmVcpu>> create(const cpu::VcpuWiring& wiring, Machine& machine);
@@ -43,6 +47,7 @@ class KvmVcpu final : public cpu::Vcpu {
     Result<cpu::CpuState> get_state() override;
     Result<> set_state(const cpu::CpuState& state) override;
     Result<> set_debug(const cpu::DebugControl& control) override;
+    cpu::Stats stats() const override;
 
     /// The PIC's output changed: leave KVM_RUN to look at it. Any thread.
     void look_at_pic();
@@ -91,6 +96,9 @@ class KvmVcpu final : public cpu::Vcpu {
     };
     std::optional<Handed> handed_;  ///< a PIC interrupt given to KVM that may not have reached the guest yet
     std::unique_ptr<cpu_interp::Stepper> stepper_;
+    std::array<Counter, kExitReasons> exits_;  ///< by KVM_EXIT_*; the last is for those beyond
+    Counter interrupted_;                      ///< KVM_RUN ended by a signal
+    Counter stepped_;
 };
 
 /// Installs the kick signal's handler, once a process.

@@ -54,6 +54,8 @@ class Processors {
         double cpu_seconds;       ///< host CPU time of the thread
     };
     Usage usage(size_t index) const;
+    /// What the engine counted. Any thread.
+    cpu::Stats stats(size_t index) const { return threads_[index]->vcpu->stats(); }
 
   private:
     struct Thread {

@@ -21,6 +21,10 @@ class FakePort : public api::GuestPort {
     std::vector<api::DeviceInfo> devices() const override { return {{"disk0", "virtio-blk", "0000:00:03.0", "raw a.img"}}; }
     api::Counters counters() const override { return {{"vcpu0.exits", 7}}; }
 
+    api::EngineStats engine_stats() const override {
+        return {"bt", {{0, {{"left_by", "", true, {{"follow", 3}, {"request", 12}}}, {"time", "ns", true, {{"idle", 1'500'000'000}}}}}}};
+    }
+
     Result<> pause() override { return change(api::RunState::Running, api::RunState::Paused, "paused"); }
     Result<> resume() override { return change(api::RunState::Paused, api::RunState::Running, "resumed"); }
     Result<> reset() override { return tell("reset"); }

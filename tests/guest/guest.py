@@ -15,11 +15,11 @@ FILES = pathlib.Path(os.environ.get("YADO_GUEST_DIR", "build/guest"))
 class Guest:
     """A `yado run` in the foreground: its terminal's text so far is in .text, its exit status in .status after wait()."""
 
-    def __init__(self, *arguments: str):
+    def __init__(self, *arguments: str, under: tuple = ()):
         self.text = ""
         self.status = None
         master, slave = pty.openpty()
-        self.process = subprocess.Popen([YADO, "run", *arguments], stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+        self.process = subprocess.Popen([*under, YADO, "run", *arguments], stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
         os.close(slave)
         self.master = master
 
@@ -75,7 +75,7 @@ class Guest:
         return re.findall(rf"yado-test {name}: ([^\r\n]*)", self.text)
 
 
-def small_guest(tests: str, *arguments: str, append: str = "", memory: str = "256M") -> Guest:
-    """Debian's cloud kernel with tests/guest/init doing the named tests."""
+def small_guest(tests: str, *arguments: str, append: str = "", memory: str = "256M", under: tuple = ()) -> Guest:
+    """Debian's cloud kernel with tests/guest/init doing the named tests; `under` is a command that runs yado."""
     return Guest("--kernel", str(FILES / "vmlinuz"), "--initrd", str(FILES / "initrd.gz"), "--memory", memory,
-                 "--append", f"console=ttyS0 quiet panic=-1 test={tests} {append}".strip(), *arguments)
+                 "--append", f"console=ttyS0 quiet panic=-1 test={tests} {append}".strip(), *arguments, under=under)

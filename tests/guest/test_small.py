@@ -3,6 +3,8 @@ import hashlib
 import http.server
 import os
 import pathlib
+import re
+import subprocess
 import tempfile
 import threading
 import unittest
@@ -10,6 +12,13 @@ import unittest
 from guest import small_guest
 
 BOOT = 180  # seconds that a boot may take on a slow, shared machine
+
+
+def perf_works() -> bool:
+    try:
+        return subprocess.run(["perf", "record", "-q", "-e", "cpu-clock", "-o", "/dev/null", "true"], capture_output=True).returncode == 0
+    except FileNotFoundError:
+        return False
 
 
 class SmallGuest(unittest.TestCase):
@@ -139,6 +148,25 @@ class SmallGuest(unittest.TestCase):
         with small_guest("reboot", "--net", "none") as guest:
             first = guest.expect("yado-test reboot: now", BOOT).end()
             guest.expect("yado-test reboot: now", BOOT, after=first)
+
+    @unittest.skipUnless(perf_works(), "perf cannot record here")
+    def test_perf_shows_translated_code_by_the_guests_symbols(self):
+        with tempfile.TemporaryDirectory() as folder:
+            symbols, data = pathlib.Path(folder, "symbols"), pathlib.Path(folder, "data")
+            symbols.write_bytes(bytes(16 << 20))
+            with small_guest("symbols", "--net", "none", "--disk", f"path={symbols}") as guest:
+                self.finish(guest)
+                size = int(guest.results("symbols")[0].split()[0])
+            os.truncate(symbols, size)
+            record = ("perf", "record", "-q", "-e", "cpu-clock", "-o", str(data))
+            with small_guest("boot", "--net", "none", "--engine", "bt", "--perf", "map", "--system-map", str(symbols), under=record) as guest:
+                self.finish(guest)
+            report = subprocess.run(["perf", "report", "-i", data, "--stdio", "--sort", "dso,sym"], capture_output=True, text=True, check=True).stdout
+            for used in re.findall(r"\[JIT\] tid (\d+)", report):
+                pathlib.Path(f"/tmp/perf-{used}.map").unlink(missing_ok=True)
+            shown = set(re.findall(r"\[JIT\] tid.*\[\.\] ([a-z_]\w*)\s*$", report, re.MULTILINE))
+            known = {line.split()[2] for line in symbols.read_text().splitlines()}
+            self.assertGreater(len(shown & known), 5, report[:5000])
 
     def test_a_panic_is_exit_status_8(self):
         with small_guest("panic", "--net", "none", append="panic=0") as guest:

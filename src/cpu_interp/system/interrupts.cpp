@@ -201,6 +201,8 @@ void enter_event(Core& c, const Insn* i, Kind kind, uint8_t vector, bool has_err
 }
 
 bool Core::deliver(EventKind kind, uint8_t vector, bool has_error, uint32_t error) {
+    if (kind == EventKind::External || kind == EventKind::Nmi) ++counters.interrupts;
+    else ++counters.exceptions;
     // Benign faults while delivering benign faults (#AC on pushing #AC's frame) have no end on a processor, which then only
     // INIT gets out: such a guest is shut down (CVE-2015-5307 is a host that waited).
     constexpr int kMostNested = 16;

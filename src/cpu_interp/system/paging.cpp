@@ -152,6 +152,7 @@ Walk walk(Core& c, uint64_t linear, Acc acc, Mmu rights) {
         w.writable = true;
         return w;
     }
+    ++c.counters.walks;
     // Another vCPU can change an entry in the middle. One that manages so a thousand times gets a spurious page fault.
     for (unsigned attempt = 0; attempt < 1000; ++attempt) {
         if (walk_once(c, linear, acc, rights, w)) return w;

@@ -21,6 +21,8 @@ TEST(InfoJson, ARoundTripLosesNothing) {
     EXPECT_EQ(*exit_report_from_json(to_json(report)), report);
     const Counters counters{{"vcpu0.exits", ~0ull}};
     EXPECT_EQ(*counters_from_json(to_json(counters)), counters);
+    const EngineStats stats{"bt", {{0, {}}, {1, {{"time", "ns", true, {{"idle", 5}, {"devices", 0}}}}}}};
+    EXPECT_EQ(*engine_stats_from_json(to_json(stats)), stats);
 }
 
 TEST(InfoJson, UnknownFieldsOfANewerGuestAreIgnored) {
@@ -66,5 +68,7 @@ TEST(OpenApi, EveryRouteAndEveryReferenceIsThere) {
         const std::string name = text.substr(at + 8, text.find('"', at) - at - 8);
         EXPECT_TRUE(document["components"]["schemas"].contains(name)) << name;
     }
+    EXPECT_EQ(document["paths"]["/v1/engine"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]["$ref"], "#/components/schemas/EngineStats");
+    EXPECT_EQ(document["components"]["schemas"]["VcpuStats"]["properties"]["groups"]["items"]["$ref"], "#/components/schemas/CounterGroup");
     EXPECT_EQ(document["components"]["schemas"]["GuestInfo"]["properties"]["state"]["enum"][2], "paused");
 }

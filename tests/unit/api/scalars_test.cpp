@@ -70,3 +70,8 @@ TEST(GdbText, OnlyLoopbackAndUnixSocketsAreLocal) {
     for (const char* text : {"none", "unix:x", "tcp:1", "tcp:127.9.9.9:1", "tcp:[::1]:1"}) EXPECT_TRUE(is_local(*parse_gdb(text))) << text;
     for (const char* text : {"tcp:0.0.0.0:1", "tcp:10.0.0.1:1", "tcp:[::]:1", "tcp:[fe80::1]:1"}) EXPECT_FALSE(is_local(*parse_gdb(text))) << text;
 }
+
+TEST(PerfText, EveryFormRoundTripsAndNonsenseIsRefused) {
+    for (const char* text : {"off", "map", "jitdump=/tmp/x"}) EXPECT_EQ(to_string(*parse_perf(text)), text);
+    for (const char* text : {"", "jitdump", "jitdump=", "maps"}) EXPECT_FALSE(parse_perf(text)) << text;
+}

@@ -108,3 +108,14 @@ TEST(AssignIds, MacAddressesFollowFromNames) {
     EXPECT_NE(a.net[0].mac, b.net[0].mac);
     EXPECT_EQ(to_string(*a.net[0].mac).substr(0, 8), "52:54:00");
 }
+
+TEST(Validate, LookingIntoTheTranslatorNeedsIt) {
+    GuestConfig config = good();
+    config.perf.kind = PerfKind::Map;
+    EXPECT_THAT(refusal(config), HasSubstr("add --engine bt"));
+    config.engine = EngineChoice::Bt;
+    EXPECT_EQ(refusal(config), "accepted");
+    config.perf.kind = PerfKind::Off;
+    config.system_map = "System.map";
+    EXPECT_THAT(refusal(config), HasSubstr("--system-map needs --perf"));
+}

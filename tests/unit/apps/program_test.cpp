@@ -181,6 +181,17 @@ TEST_F(Program, AConsoleFileGetsTheOutput) {
     EXPECT_EQ(slurp("log"), "hello from a\r\n");
 }
 
+TEST_F(Program, EngineStatsArePrintedWhenTheGuestEnds) {
+    EXPECT_THAT(run("--append poweroff --name a --engine-stats").err, HasSubstr("bt vcpu0\n  left_by\n    request                                    12   80.0 %\n"));
+    EXPECT_EQ(run("--append poweroff --name a").err.find("vcpu0"), std::string::npos);
+}
+
+TEST_F(Program, InfoShowsWhatTheEngineCounted) {
+    ASSERT_EQ(run("--detach --name web1").status, 0);
+    EXPECT_THAT(yado("info web1").out, HasSubstr("    idle                                  1.500 s  100.0 %\n"));
+    EXPECT_EQ(nlohmann::json::parse(yado("info web1 --json").out)["engine"]["vcpus"][0]["groups"][1]["counters"]["idle"], 1'500'000'000);
+}
+
 TEST_F(Program, HelpIsThereForEveryVerb) {
     for (const char* verb : {"", "run", "ps", "info", "console", "stop", "rm", "pause", "resume", "reset", "image", "image build", "image ls", "doctor", "completion", "version"}) {
         const Outcome o = yado(std::string(verb) + " --help");

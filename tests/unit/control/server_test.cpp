@@ -98,6 +98,7 @@ TEST_F(ControlSocket, AnswersWhatTheGuestSaysOfItself) {
     EXPECT_EQ(api::guest_info_from_json(*c.get("/v1/guest"))->engine, "bt");
     EXPECT_EQ(api::devices_from_json(*c.get("/v1/devices"))->at(0).id, "disk0");
     EXPECT_EQ(api::counters_from_json(*c.get("/v1/counters"))->at("vcpu0.exits"), 7u);
+    EXPECT_EQ(api::engine_stats_from_json(*c.get("/v1/engine"))->vcpus.at(0).groups.at(0).counters.at("follow"), 3u);
     EXPECT_THAT(*c.get("/v1/openapi.json"), StartsWith("{\"openapi\":\"3.1.0\""));
 }
 
