@@ -27,11 +27,15 @@ Core::~Core() { shared.remove(*this); }
 
 void Core::stop_the_world(const std::function<void()>& f) { shared.stop_others(*this, f); }
 
+void Core::take_back(const Insn* i) {
+    if (i >= block->insn && i < block->end()) icount -= static_cast<uint64_t>(block->end() - i);
+}
+
 void Core::code_store(const Insn* i, uint64_t gpa, unsigned size) {
     if (alone || !block || !i) return;
     const bool hits = gpa < block->gpa + block->bytes && block->gpa < gpa + size;
     if (!hits || i < block->insn || i >= block->end()) return;
-    icount -= static_cast<uint64_t>(block->end() - i);
+    take_back(i);
     rip = rip_of(i);
     throw RetryAlone{};
 }

@@ -128,6 +128,9 @@ class Core {
     uint64_t icount = 0;           ///< instructions retired
     Tlb tlb;
 
+    /// Instruction i of the running block and what follows it have not retired after all. Nothing for one that runs outside its block.
+    void take_back(const Insn* i);
+
     // --- flags -----------------------------------------------------------------------------------------------------
     /// The whole RFLAGS, and back (only the bits in `changeable` are taken from value; reserved bits stay fixed).
     uint64_t rflags() const;

@@ -28,7 +28,7 @@ MaybeFault catching(Core& c, bool* retry_alone, F f) {
     if (std::exchange(c.faulted, false)) fault = c.caught;
     if (const Insn* i = c.fault_insn; fault && i && c.block) {
         c.rip = c.rip_of(i);
-        if (i >= c.block->insn && i < c.block->end()) c.icount -= static_cast<uint64_t>(c.block->end() - i);
+        c.take_back(i);
     }
     c.alone = true;
     c.block = nullptr;
@@ -59,6 +59,7 @@ void note_code(Core& c, uint64_t linear) {
     SystemState& s = *c.system;
     if (c.mmu == Mmu::User) return s.user_code.set(linear);
     s.kernel_code.set(linear);
+    s.low_kernel_code |= !(linear >> 63);
     s.nonglobal_kernel_code |= !s.fetch[linear >> 12 & (kFetchSize - 1)].global;
 }
 

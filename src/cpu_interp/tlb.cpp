@@ -41,7 +41,7 @@ void new_generation(Core& c) {
 void new_kernel_epoch(Core& c) {
     ++c.system->kernel_epoch;
     c.system->kernel_code = {};
-    c.system->nonglobal_kernel_code = false;
+    c.system->nonglobal_kernel_code = c.system->low_kernel_code = false;
     c.context = 0;
 }
 
@@ -157,7 +157,7 @@ void Core::tlb_flush_page(uint64_t linear) {
     sweep(*this, [&](TlbEntry& e, unsigned, unsigned) { return e.meta & kMetaLarge && (e.read ^ linear) >> 30 == 0; });
     ++system->global_generation;
     new_generation(*this);
-    if (linear >> 63 || !long_mode(*this)) new_kernel_epoch(*this);  // a kernel's code is in the upper half
+    if (linear >> 63 || system->low_kernel_code) new_kernel_epoch(*this);
 }
 
 void Core::tlb_drop_write(uint64_t gpa_page) {

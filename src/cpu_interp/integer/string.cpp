@@ -160,7 +160,7 @@ bool goes_on(const Core& c) {
 
 /// Stops between iterations: the instruction will be entered again.
 void leave_unfinished(Core& c, const Insn* i) {
-    c.icount -= static_cast<uint64_t>(c.block->end() - i);
+    c.take_back(i);
     c.rep_unfinished = true;
     c.rip = c.rip_of(i);
 }

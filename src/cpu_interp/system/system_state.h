@@ -91,6 +91,7 @@ class SystemState {
     uint64_t generation = 1, global_generation = 1, last_generation = 1;
     uint64_t kernel_epoch = 1;                   ///< of supervisor code in the jump cache
     bool nonglobal_kernel_code = false;          ///< some of it depends on the address space
+    bool low_kernel_code = false;                ///< some of it is in the lower half of linear addresses
     CodePages user_code, kernel_code;
     std::array<AddressSpace, kParkedSpaces> spaces;
     uint64_t switches = 0;

@@ -74,8 +74,26 @@ static void page_moves(void) {
     check("and changed again by MOV to CR3", ((Function)0x80000000)(), 100);
 }
 
+/// INVLPG of any address in a large page drops all of it (SDM vol. 3, 4.10.4.1): code elsewhere in the page is looked up again.
+static void large_pages_move(void) {
+    static u64 directory[512] __attribute__((aligned(4096)));
+    const u64 first = 0x800000, second = 0xa00000, linear = 0x80000000, inside = 0x5000;  // RAM that nobody else uses
+    pdpt[2] = (u64)directory | 3;
+    put_return((u8*)(first + inside), 100);
+    put_return((u8*)(second + inside), 200);
+    directory[0] = first | 0x83;
+    WRITE_CR(3, READ_CR(3));
+    u32 sum = 0;
+    for (u32 i = 0; i < 100; ++i) sum += ((Function)(linear + inside))();
+    check("a function in a 2 MiB page", sum, 100 * 100);
+    directory[0] = second | 0x83;
+    invlpg(linear);
+    check("the large page under it changed", ((Function)(linear + inside))(), 200);
+}
+
 void payload_main(void) {
     rewritten();
     in_the_block();
     page_moves();
+    large_pages_move();
 }
