@@ -49,6 +49,9 @@ class Generator {
     /// A block: several cases' instructions one after the other, sharing the last one's state.
     std::optional<Case> make_block(const std::vector<Form>& forms, Random& random, unsigned length) const;
 
+    /// A block whose memory operands lie close together (close.cpp).
+    std::optional<Case> make_close_block(const std::vector<Form>& forms, Random& random, unsigned length) const;
+
     std::string disassemble(const Case& test) const;
 
   private:
@@ -60,6 +63,8 @@ class Generator {
     std::vector<uint8_t> encode(const Form& form, Random& random) const;
     void put_legacy(std::vector<uint8_t>* out, const Form& form, Random& random) const;
     void put_vex(std::vector<uint8_t>* out, const Form& form, Random& random) const;
+    bool lead_to_base(std::vector<uint8_t>* code, Random& random) const;
+    std::vector<uint8_t> close_instruction(const std::vector<Form>& forms, Random& random) const;
     void offer_vex(Form form);
     void offer(uint8_t map, uint8_t opcode, uint8_t prefixes, uint8_t rex_w);
     void add_form(Form form, const Decoded& decoded);
