@@ -29,7 +29,7 @@ enum class StopReason : uint8_t {
 /// How a guest ended.
 struct ExitReport {
     StopReason reason = StopReason::None;
-    std::string detail;        ///< one line: "triple fault at rip 0x..."; may be empty
+    std::string detail;        ///< one line: "triple fault at rip 0x..."; may be empty. A lock-step report has many lines
     uint32_t debug_code = 0;   ///< what was written to the debug-exit port
     friend bool operator==(const ExitReport&, const ExitReport&) = default;
 };

@@ -23,7 +23,8 @@ cpu_bt::PerfOutput perf_output(api::PerfKind kind) {
 
 Result<ChosenEngine> bt(const api::GuestConfig& config, std::string reason) {
     const cpu_bt::EngineOptions options{
-        .perf = perf_output(config.perf.kind), .perf_folder = config.perf.folder, .system_map = config.system_map};
+        .perf = perf_output(config.perf.kind), .perf_folder = config.perf.folder, .system_map = config.system_map,
+        .check = config.check == api::CheckKind::Lockstep ? cpu_bt::Check::Lockstep : cpu_bt::Check::Off};
     return ChosenEngine{YADO_TRY(cpu_bt::make_bt_engine(options)), std::move(reason), cpu_bt::supported_features(), {}};
 }
 

@@ -6,8 +6,12 @@ namespace yado::cpu_bt {
 
 using Place = FlagTracker::Place;
 
-BlockTranslator::BlockTranslator(Assembler& code, const Runtime& runtime, const cpu::CpuModel& model, FlagMode flags)
-    : code_(code), runtime_(runtime), model_(model), flag_mode_(flags), flags_(code) {}
+bool translatable(const Block& b) {
+    return b.mode >> cpu_interp::kModeMmuShift <= 2 && (b.mode & 7) == static_cast<uint8_t>(cpu_interp::CodeMode::Bits64);
+}
+
+BlockTranslator::BlockTranslator(Assembler& code, const Runtime& runtime, const cpu::CpuModel& model, FlagMode flags, Purpose purpose)
+    : code_(code), runtime_(runtime), model_(model), flag_mode_(flags), purpose_(purpose), flags_(code) {}
 
 std::optional<BlockTranslator::Entries> BlockTranslator::translate(const Line& line, Grouping grouping) {
     line_ = &line;
@@ -102,7 +106,7 @@ void BlockTranslator::instruction(unsigned n) {
 
 /// An instruction that could not be translated; a block's last one may end it, so the interpreter takes over for good.
 void BlockTranslator::run_interpreted() {
-    if ((*line_)[n_].last_of_block()) {
+    if ((*line_)[n_].last_of_block() || purpose_ == Purpose::Compare) {
         cold_always(Cold::Kind::Leave);
         done_ = true;
         return;
@@ -212,6 +216,7 @@ void BlockTranslator::cold_part(const Cold& c) {
 }
 
 void BlockTranslator::interpret_part(const Cold& c) {
+    if (purpose_ == Purpose::Compare) return leave_part(c);
     YADO_CHECK(c.resume != 0);
     const uint32_t n = (*line_)[c.insn].n;
     code_.mov(code_.eax, n);

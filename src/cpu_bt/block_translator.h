@@ -27,9 +27,12 @@ namespace yado::cpu_bt {
 
 using cpu_interp::Block;
 
+/// 64-bit code.
+bool translatable(const Block& block);
+
 class BlockTranslator {
   public:
-    BlockTranslator(Assembler& code, const Runtime& runtime, const cpu::CpuModel& model, FlagMode flags);
+    BlockTranslator(Assembler& code, const Runtime& runtime, const cpu::CpuModel& model, FlagMode flags, Purpose purpose = Purpose::Run);
 
     struct Entries {
         size_t memory;  ///< offset of the entry with flags in Core::aflags
@@ -149,10 +152,15 @@ class BlockTranslator {
     /// Checks an access, unless an earlier one of its group has; the host address as an operand that uses rcx, or rax and rcx.
     /// `linear(disp)` emits rax = the access's linear address + disp.
     template <typename Linear>
+    Rm checked_access(AccessKind kind, unsigned size, bool write, Aligned aligned, Linear linear);
+    /// The same. Every store goes through here, so that it can be logged.
+    template <typename Linear>
     Rm access(AccessKind kind, unsigned size, bool write, Aligned aligned, Linear linear);
     Rm memory_operand(const Insn& i, unsigned size, bool write, Aligned aligned = Aligned::No);
     /// The same for [guest register + disp] of 8 bytes.
     Rm stack_operand(unsigned guest, int32_t disp, bool write);
+    /// For Purpose::Compare: in front of every store to guest memory. Leaves all registers and flags alone.
+    void log_store(unsigned size, const Rm& rm);
     /// Frees rax.
     Rm only_rcx(const Rm& rm);
     static Cold::Kind fallback(const Form& f) { return f.ends_block ? Cold::Kind::Leave : Cold::Kind::Interpret; }
@@ -199,6 +207,7 @@ class BlockTranslator {
     const Runtime& runtime_;
     const cpu::CpuModel& model_;
     FlagMode flag_mode_;
+    Purpose purpose_;
     const Line* line_ = nullptr;
     unsigned mmu_ = 0;
     unsigned n_ = 0;                 ///< running instruction of the line

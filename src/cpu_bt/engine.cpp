@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "cpu/host_tsc.h"
+#include "cpu_bt/lockstep_tier.h"
 #include "cpu_bt/translator_tier.h"
 #include "cpu_interp/interp.h"
 
@@ -11,7 +12,7 @@ namespace {
 
 class BtEngine final : public cpu::Engine {
   public:
-    explicit BtEngine(TierOptions options) : options_(std::move(options)) {}
+    BtEngine(TierOptions options, Check check) : options_(std::move(options)), check_(check) {}
 
     std::string name() const override { return "bt"; }
     bool owns_lapic() const override { return false; }
@@ -24,15 +25,19 @@ class BtEngine final : public cpu::Engine {
     }
     Result<std::unique_ptr<cpu::Vcpu>> create_vcpu(const cpu::VcpuWiring& wiring) override {
         YADO_CHECK(shared_ != nullptr);
-        return cpu_interp::make_vcpu(wiring, shared_, [this](Core& core) -> Result<std::unique_ptr<cpu_interp::Tier>> {
-            return YADO_TRY(TranslatorTier::create(core, options_));
-        });
+        return cpu_interp::make_vcpu(wiring, shared_, [this](Core& core) { return make_tier(core); });
     }
     uint64_t tsc_hz() const override { return cpu::host_tsc_hz(); }
     std::string describe() const override { return "translator over the interpreter"; }
 
   private:
+    Result<std::unique_ptr<cpu_interp::Tier>> make_tier(Core& core) const {
+        if (check_ == Check::Lockstep) return YADO_TRY(LockstepTier::create(core, [](Core& c, const std::string& report) { c.fail(report); }));
+        return YADO_TRY(TranslatorTier::create(core, options_));
+    }
+
     TierOptions options_;
+    Check check_;
     std::shared_ptr<cpu_interp::Shared> shared_;
 };
 
@@ -51,7 +56,7 @@ Result<std::shared_ptr<const PerfListing>> perf_listing(const EngineOptions& opt
 }  // namespace
 
 Result<std::unique_ptr<cpu::Engine>> make_bt_engine(const EngineOptions& options) {
-    return std::make_unique<BtEngine>(TierOptions{.perf = YADO_TRY(perf_listing(options))});
+    return std::make_unique<BtEngine>(TierOptions{.perf = YADO_TRY(perf_listing(options))}, options.check);
 }
 cpu::FeatureSet supported_features() { return cpu_interp::supported_features(); }
 

@@ -14,10 +14,15 @@ namespace yado::cpu_bt {
 /// In which form `perf` is told what translated code is (perf_files.h).
 enum class PerfOutput : uint8_t { None, Map, JitDump };
 
+/// Off: translated code runs alone. Lockstep: the interpreter runs everything again and the first difference ends the guest,
+/// with a report as the reason (lockstep_tier.h); one vCPU only.
+enum class Check : uint8_t { Off, Lockstep };
+
 struct EngineOptions {
     PerfOutput perf = PerfOutput::None;
     std::string perf_folder;  ///< of the jitdump
     std::string system_map;   ///< file with the guest kernel's symbols; may be empty
+    Check check = Check::Off;
 };
 
 /// Errors: those of the files that the options name.

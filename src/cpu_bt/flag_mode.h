@@ -10,4 +10,10 @@ enum class FlagMode : uint8_t {
     Strict,  ///< saved in front of everything that can fault: for comparisons with another engine
 };
 
+/// What a translation is for.
+enum class Purpose : uint8_t {
+    Run,
+    Compare,  ///< with the interpreter (lockstep_tier.h): stores are logged, translated code ends in front of what would be interpreted
+};
+
 }  // namespace yado::cpu_bt

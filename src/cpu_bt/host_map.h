@@ -51,6 +51,8 @@ YADO_AT(kKept, native.kept);
 YADO_AT(kMissed, native.missed);
 YADO_AT(kVectors, native.vectors);
 YADO_AT(kGroup, native.group);
+YADO_AT(kStoreSize, native.store_size);
+YADO_AT(kStoreLog, native.store_log);
 YADO_AT(kContext, context);
 YADO_AT(kJumps, jumps);
 YADO_AT(kTlb, tlb);

@@ -1,5 +1,8 @@
 // Operands: addresses, the TLB lookup, and instructions that are the same with other operands.
+#include "base/check.h"
+#include "base/failpoint.h"
 #include "cpu_bt/block_translator.h"
+#include "cpu_bt/store_log.h"
 
 namespace yado::cpu_bt {
 
@@ -70,7 +73,7 @@ void BlockTranslator::look_up(const Miss& access, bool write_tag) {
 }
 
 template <typename Linear>
-Rm BlockTranslator::access(AccessKind kind, unsigned size, bool write, Aligned aligned, Linear linear) {
+Rm BlockTranslator::checked_access(AccessKind kind, unsigned size, bool write, Aligned aligned, Linear linear) {
     const AccessGroups::Place& place = groups_.place(n_, kind);
     const bool align = aligned == Aligned::Yes;
     const uint32_t insn = (*line_)[n_].n;
@@ -90,6 +93,23 @@ Rm BlockTranslator::access(AccessKind kind, unsigned size, bool write, Aligned a
     code_.lea(code_.rcx, code_.ptr[code_.rax + code_.rcx]);
     code_.store(at::group(place.group), kRcx);
     return Rm::at(kRcx, -1, 0, place.at);
+}
+
+template <typename Linear>
+Rm BlockTranslator::access(AccessKind kind, unsigned size, bool write, Aligned aligned, Linear linear) {
+    const Rm rm = checked_access(kind, size, write, aligned, linear);
+    if (write && purpose_ == Purpose::Compare) log_store(size, rm);
+    return rm;
+}
+
+void BlockTranslator::log_store(unsigned size, const Rm& rm) {
+    YADO_CHECK(size <= StoreRecord::kMostBytes);
+    static_assert(StoreLog::kMostRecords >= 2 * cpu_interp::kMaxBlockInsns);  // a block runs once, from its start
+    code_.push(code_.rax);
+    code_.encode({.opcode = 0x8d, .w = true}, kRax, rm);
+    code_.mov(code_.dword[code_.rbp + at::kStoreSize], size);
+    code_.call_to(runtime_.log_store());
+    code_.pop(code_.rax);
 }
 
 Rm BlockTranslator::memory_operand(const Insn& i, unsigned size, bool write, Aligned aligned) {
@@ -161,7 +181,9 @@ Encoding BlockTranslator::encoding_of(const Insn& i, const Form& f) const {
 }
 
 void BlockTranslator::emit(const Insn& i, const Form& f, int reg, const Rm& rm) {
-    code_.encode(encoding_of(i, f), reg, rm);
+    Encoding e = encoding_of(i, f);
+    if (YADO_FAILPOINT("cpu_bt.emit")) e.opcode ^= 8;  // of 00 to 3B another operation: ADD for OR, SUB for AND
+    code_.encode(e, reg, rm);
     if (f.immediate) code_.immediate(i.imm, f.immediate == 4 && i.opsize == 2 ? 2 : f.immediate);
     if (f.changes_flags) flags_.changed();
 }

@@ -1,6 +1,7 @@
 #include "cpu_bt/runtime.h"
 
 #include "cpu_bt/flag_tracker.h"
+#include "cpu_bt/store_log.h"
 #include "cpu_interp/fpu/fpu.h"
 
 namespace yado::cpu_bt {
@@ -26,6 +27,7 @@ Runtime::Runtime(Assembler& code, const Callbacks& callbacks, bool upper_halves)
     emit_miss(callbacks);
     emit_find(callbacks);
     emit_untranslated();
+    emit_log_store();
     end_ = code_.here();
 }
 
@@ -196,6 +198,25 @@ void Runtime::emit_untranslated() {
     code_.store(at::kRip, kRax);
     code_.mov(code_.dword[code_.rbp + at::kExitInsn], exit_reason::kUntranslated);
     code_.jump_to(leave_);
+}
+
+void Runtime::emit_log_store() {
+    log_store_ = code_.here();
+    code_.pushfq();
+    for (const HostReg r : {kRcx, kRsi, kRdi}) code_.push(Assembler::r64(r));
+    code_.load(kRdi, at::kStoreLog);
+    code_.mov(code_.ecx, code_.dword[code_.rbp + at::kStoreSize]);
+    code_.mov(code_.qword[code_.rdi + offsetof(StoreRecord, host)], code_.rax);
+    code_.mov(code_.qword[code_.rdi + offsetof(StoreRecord, size)], code_.rcx);
+    code_.mov(code_.qword[code_.rdi + offsetof(StoreRecord, linear)], 0);
+    code_.mov(code_.rsi, code_.rax);
+    code_.add(code_.rdi, offsetof(StoreRecord, before));
+    code_.rep();
+    code_.movsb();
+    code_.add(code_.qword[code_.rbp + at::kStoreLog], sizeof(StoreRecord));
+    for (const HostReg r : {kRdi, kRsi, kRcx}) code_.pop(Assembler::r64(r));
+    code_.popfq();
+    code_.ret();
 }
 
 }  // namespace yado::cpu_bt

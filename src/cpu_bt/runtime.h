@@ -65,6 +65,8 @@ class Runtime {
     size_t miss() const { return miss_; }
     /// rax: a target that the jump cache does not know. Returns with rax as it was, ZF clear: try again.
     size_t find() const { return find_; }
+    /// rax: host address of a store to come, NativeState::store_size: appends to NativeState::store_log. Changes nothing else.
+    size_t log_store() const { return log_store_; }
     /// Flags must be in Core::aflags or dead.
     size_t leave() const { return leave_; }
     size_t untranslated() const { return untranslated_; }
@@ -79,6 +81,7 @@ class Runtime {
     void emit_miss(const Callbacks& callbacks);
     void emit_find(const Callbacks& callbacks);
     void emit_untranslated();
+    void emit_log_store();
     void registers_out(bool volatile_only);
     void registers_in(bool volatile_only);
     void save_vectors(HostReg fpu);
@@ -89,7 +92,7 @@ class Runtime {
 
     Assembler& code_;
     bool upper_halves_;
-    size_t enter_ = 0, leave_ = 0, leave_saved_ = 0, interpret_ = 0, load_vectors_ = 0, miss_ = 0, find_ = 0, untranslated_ = 0, end_ = 0;
+    size_t enter_ = 0, leave_ = 0, leave_saved_ = 0, interpret_ = 0, load_vectors_ = 0, miss_ = 0, find_ = 0, untranslated_ = 0, log_store_ = 0, end_ = 0;
 };
 
 }  // namespace yado::cpu_bt

@@ -14,7 +14,6 @@
 
 namespace yado::cpu_bt {
 
-using cpu_interp::CodeMode;
 using cpu_interp::Doing;
 using cpu_interp::Spending;
 
@@ -25,8 +24,6 @@ constexpr size_t kRoomForLine = 96 << 10;
 constexpr unsigned kHotSamples = 2;
 /// A line whose groups fail as often is translated again without.
 constexpr uint32_t kMaxSetbacks = 16;
-
-bool translatable(const Block& b) { return b.mode >> cpu_interp::kModeMmuShift <= 2 && (b.mode & 7) == static_cast<uint8_t>(CodeMode::Bits64); }
 
 }  // namespace
 

@@ -31,6 +31,10 @@ class TranslatorTier final : public cpu_interp::Tier {
 
     void count(cpu::Stats& out) const override;
 
+    // Callbacks that suit any tier.
+    static uint64_t begin_vectors(Core* core);
+    static uint64_t find(Core* core);
+
   private:
     TranslatorTier(Core& core, const TierOptions& options, CodeCache cache);
 
@@ -42,9 +46,7 @@ class TranslatorTier final : public cpu_interp::Tier {
     static void enter_remembered(Core& c);
     static void follow(Core& c, uint32_t reason);
     static uint64_t interpret(Core* core, Block* block, uint32_t n);
-    static uint64_t begin_vectors(Core* core);
     static uint64_t fill(Core* core, uint64_t linear, uint64_t what);
-    static uint64_t find(Core* core);
     bool group_served(uint64_t linear, const Miss& m);
     static void stop(Core& c, const Insn* i);
 

@@ -40,6 +40,11 @@ void Core::code_store(const Insn* i, uint64_t gpa, unsigned size) {
     throw RetryAlone{};
 }
 
+void Core::fail(std::string reason) {
+    if (failure.empty()) failure = std::move(reason);
+    request(kReqFailed);
+}
+
 void Core::forget_jumps() {
     std::ranges::fill(jumps, JumpEntry{});
     context = 0;  // the run loop computes it anew

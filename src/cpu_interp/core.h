@@ -14,6 +14,7 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <string>
 #include <optional>
 
 #include "cpu/state.h"
@@ -89,6 +90,15 @@ struct Fpu;         // fpu/fpu.h: x87, XMM, MXCSR, in FXSAVE layout; default-con
 class BlockCache;   // block_cache.h
 class ExternalDebug;  // external_debug.h
 class SystemState;  // system/system_state.h: MSRs, kvmclock, ...; constructor SystemState(const cpu::VcpuWiring&)
+
+/// Sees every store to RAM before it is made, for comparing this engine with another. While a Core has one, no TLB entry
+/// serves writes unless `write_tags` says so. Thread: the vCPU's own.
+class StoreObserver {
+  public:
+    virtual ~StoreObserver() = default;
+    virtual void storing(uint64_t linear, void* host, unsigned size) = 0;
+    bool write_tags = false;
+};
 
 /// What the vCPUs of one guest share (stop-the-world, code pages, split locks).
 class Shared;
@@ -281,7 +291,10 @@ class Core {
     static constexpr uint32_t kReqFlush = 1u << 17;    ///< TLB and decoded blocks are stale (extents changed)
     static constexpr uint32_t kReqDebug = 1u << 18;    ///< a debugger's watchpoint was hit; TF and DR7 need no request
     static constexpr uint32_t kReqStale = 1u << 19;    ///< code pages were written: Shared holds the list
+    static constexpr uint32_t kReqFailed = 1u << 20;   ///< the engine gives up: `failure` says why
     void request(uint32_t bits) { requests.fetch_or(bits); }
+    /// Ends the guest at the next block boundary: the engine itself is wrong. The first reason counts. The vCPU's thread.
+    void fail(std::string reason);
 
     const cpu::VcpuWiring wiring;
     Shared& shared;
@@ -305,6 +318,8 @@ class Core {
     uint32_t pauses = 0;
     Counters counters;
     TimeSplit* time = nullptr;         ///< nullptr: nobody asked
+    StoreObserver* observer = nullptr;
+    std::string failure;               ///< with kReqFailed, which is never taken back
     JumpEntry jumps[kJumpCacheSize];
 };
 

@@ -132,6 +132,7 @@ std::optional<cpu::Exit> InterpVcpu::serve_requests() {
     Core& c = *core_;
     const uint32_t r = c.requests.load();
     if (r == 0) return {};
+    if (r & Core::kReqFailed) return cpu::ShutdownRequest{cpu::ShutdownCause::EngineFailure, c.failure};
     if (r & Core::kReqStop) shared_->answer(c);
     if (r & Core::kReqStale) drop_stale_code();
     if (take(Core::kReqFlush)) {

@@ -73,7 +73,8 @@ void fill(Core& c, uint64_t linear, Mmu rights, const Walk& w, const Piece& p) {
     const uint64_t page = page_down(linear);
     const unsigned index = linear >> 12 & (kTlbSize - 1);
     e.read = page;
-    e.write = w.writable && !p.rom && !p.code ? page : TlbEntry::no_tag(index);
+    const bool observed = c.observer && !c.observer->write_tags;
+    e.write = w.writable && !p.rom && !p.code && !observed ? page : TlbEntry::no_tag(index);
     e.host = page_down(reinterpret_cast<uint64_t>(p.host));
     e.meta = page_down(w.gpa) | (w.global ? kMetaGlobal : 0) | (w.large ? kMetaLarge : 0);
     if (w.large) s.large_regions[linear >> 63] |= 1ull << (linear >> 30 & 63);
@@ -154,6 +155,7 @@ void transfer(Core& c, const Piece& p, std::byte* data, Acc acc) {
     if (!p.host) return device_access(c, p, data, acc);
     if (acc != Acc::Write) return copy_bytes(data, p.host, p.size);
     if (p.rom) return;
+    if (c.observer) c.observer->storing(p.linear, p.host, p.size);
     copy_bytes(p.host, data, p.size);
     if (p.code) c.wiring.memory.note_write(GuestPhysAddr(p.gpa), Bytes(p.size));
 }
@@ -245,6 +247,7 @@ void* Core::rmw_pointer_slow(const Insn* i, uint64_t linear, unsigned size) {
     if (split(*this, i, linear, size, Acc::Write, mmu, pieces) == 2) return nullptr;
     const Piece& p = pieces[0];
     if (!p.host || p.rom || p.code || page_is_watched(*this, linear)) return nullptr;
+    if (observer) observer->storing(linear, p.host, size);
     return p.host;
 }
 

@@ -149,6 +149,12 @@ class SmallGuest(unittest.TestCase):
             first = guest.expect("yado-test reboot: now", BOOT).end()
             guest.expect("yado-test reboot: now", BOOT, after=first)
 
+    def test_translator_and_interpreter_agree_on_a_whole_boot(self):
+        with small_guest("boot,vector", "--net", "none", "--engine", "bt", "--check", "lockstep") as guest:
+            guest.expect("yado-test end", 600)
+            self.finish(guest)
+            self.assertRegex(guest.results("vector")[1], "^1 distinct of 4")
+
     @unittest.skipUnless(perf_works(), "perf cannot record here")
     def test_perf_shows_translated_code_by_the_guests_symbols(self):
         with tempfile.TemporaryDirectory() as folder:

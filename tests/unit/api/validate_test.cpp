@@ -118,4 +118,9 @@ TEST(Validate, LookingIntoTheTranslatorNeedsIt) {
     config.perf.kind = PerfKind::Off;
     config.system_map = "System.map";
     EXPECT_THAT(refusal(config), HasSubstr("--system-map needs --perf"));
+    config.system_map = "";
+    config.check = CheckKind::Lockstep;
+    EXPECT_EQ(refusal(config), "accepted");
+    config.cpus = 2;
+    EXPECT_THAT(refusal(config), HasSubstr("--cpus 1"));
 }
