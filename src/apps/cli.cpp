@@ -113,7 +113,7 @@ class CommandLine {
         field(sub, "net", "KEY=VALUE,...", "a network interface: user or none; mac, forward, hostname, dns, restrict, id; may be repeated");
         field(sub, "console", "stdio|pty|none|file=PATH|socket=PATH", "where the serial console is (default stdio)");
         field(sub, "console_device", "serial|virtio", "what carries the console: the serial port (default), or virtio-console (hvc0)");
-        field(sub, "gdb", "none|tcp:[ADDR:]PORT|unix:PATH", "where GDB may connect (default none; without ADDR 127.0.0.1)");
+        field(sub, "gdb", "none|tcp:PORT|unix:PATH", "where GDB may connect (default none); tcp:ADDR:PORT for an address other than 127.0.0.1");
         field_flag(sub, "--gdb-wait", "gdb_wait", "the guest starts stopped and waits for GDB");
         field(sub, "rings", "split|packed", "layout of virtio queues (default split)");
         field(sub, "rng", "on|off", "random number device (default on)");

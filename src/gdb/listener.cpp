@@ -29,9 +29,10 @@ Result<Listener> open_unix(const api::GdbConfig& config) {
     if (config.path.size() >= sizeof address.sun_path) return fail(ErrorKind::Usage, "{}: the path is too long", what(config));
     config.path.copy(address.sun_path, sizeof address.sun_path - 1);
     const mode_t old = umask(0177);
-    auto fd = listen_at(AF_UNIX, reinterpret_cast<const sockaddr*>(&address), sizeof address, what(config));
+    auto listening = listen_at(AF_UNIX, reinterpret_cast<const sockaddr*>(&address), sizeof address, what(config));
     umask(old);
-    return Listener{YADO_TRY(std::move(fd)), config.path, config.path};
+    Fd fd = YADO_TRY(std::move(listening));
+    return Listener{std::move(fd), config.path, config.path};
 }
 
 uint16_t bound_port(int fd) {

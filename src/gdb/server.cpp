@@ -90,6 +90,7 @@ class Server::Impl {
             session_.reset();
             listener_.fd.reset();
         });
+        io::call_on(executor_, [] {});  // a forget() that was on its way has run
         if (!listener_.unlink.empty()) unlink(listener_.unlink.c_str());
     }
 
@@ -126,7 +127,8 @@ Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Result<std::unique_ptr<Server>> Server::listen(const api::GdbConfig& config, vm::DebugPort& port) {
     YADO_CHECK(config.kind != api::GdbKind::None);
-    return std::unique_ptr<Server>(new Server(std::make_unique<Impl>(YADO_TRY(open_listener(config)), port)));
+    Listener listener = YADO_TRY(open_listener(config));
+    return std::unique_ptr<Server>(new Server(std::make_unique<Impl>(std::move(listener), port)));
 }
 
 Result<> Server::serve() { return impl_->serve(); }

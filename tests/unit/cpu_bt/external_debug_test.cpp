@@ -87,6 +87,20 @@ TEST_F(TranslatedDebugTest, AWatchpointStopsRightBehindTheInstructionOfATranslat
     EXPECT_EQ(g.read<uint32_t>(kData + 4), 6u * 99 + 2);
 }
 
+TEST_F(TranslatedDebugTest, OfAccessesCloseTogetherTheOneThatIsWatchedStops) {
+    GUEST_CODE(code, 64, "1: mov (%rdi), %rax; mov 8(%rdi), %rbx; mov %rcx, 16(%rdi); mov 24(%rdi), %rdx; dec %ecx; jnz 1b; hlt");
+    load(code);
+    run_to_halt(100);
+    watch(kData + 16, cpu::WatchKind::Write);
+    expect_stop(Watchpoint, kData + 16);
+    EXPECT_EQ(state().rip, kCode + 11);
+    EXPECT_EQ(state().gpr[cpu::RCX], 100u);
+    watch(kData + 24, cpu::WatchKind::Access);
+    expect_stop(Watchpoint, kData + 24);
+    EXPECT_EQ(state().rip, kCode + 15);
+    EXPECT_EQ(g.read<uint64_t>(kData + 16), 100u);
+}
+
 TEST_F(TranslatedDebugTest, AWatchedStackStopsACallAtItsTarget) {
     GUEST_CODE(code, 64, "1: call 2f; dec %ecx; jnz 1b; hlt; 2: inc %eax; ret");
     load(code);
