@@ -102,19 +102,13 @@ void Guest::build_tables() {
     base_.xcr0 = model_.supported_xcr0();
 }
 
-/// The rest of the page as the host has it: HLT.
+/// The rest of the page as the host has it: HLT. A case may have stored there.
 void Guest::put_code(const Case& test) {
-    static const std::array<std::byte, kPage> kHalts = [] {
-        std::array<std::byte, kPage> page;
-        page.fill(std::byte{0xf4});
-        return page;
-    }();
-    const uint64_t last = last_code_.first;
-    must(memory_.write(GuestPhysAddr(kCodePage + last), std::span(kHalts).first(last_code_.second)));
+    std::array<std::byte, kPage> page;
+    page.fill(std::byte{0xf4});
     const uint64_t offset = test.at - kCode;
-    const size_t fits = std::min<size_t>(test.code.size(), kPage - offset);
-    must(memory_.write(GuestPhysAddr(kCodePage + offset), std::as_bytes(std::span(test.code).first(fits))));
-    last_code_ = {offset, fits};
+    std::ranges::copy(std::as_bytes(std::span(test.code)).first(std::min<size_t>(test.code.size(), kPage - offset)), page.begin() + static_cast<long>(offset));
+    must(memory_.write(GuestPhysAddr(kCodePage), std::span(page)));
 }
 
 /// The translator runs into the HLT behind the case, which is no part of it.

@@ -37,7 +37,6 @@ class Guest {
     std::unique_ptr<cpu_interp::Stepper> stepper_;
     unsigned cases_ = 0;
     cpu::CpuState base_;
-    std::pair<uint64_t, uint64_t> last_code_{0, kPage};   ///< offset and size of what the last case put there
 };
 
 }  // namespace yado::oracle

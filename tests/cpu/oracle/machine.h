@@ -13,7 +13,7 @@
 namespace yado::oracle {
 
 inline constexpr uint64_t kPage = 4096;
-inline constexpr uint64_t kCode = 0x1000'0000;
+inline constexpr uint64_t kCode = 0x1357'9000;   ///< not near a power of two, where random numbers are
 inline constexpr uint64_t kExit = 0x3a5c'7000;    ///< host only: the way back; a place that no operand hits by accident
 inline constexpr uint64_t kWindow = 0x2000'0000;
 inline constexpr uint64_t kWindowWritable = 2 * kPage;

@@ -25,6 +25,9 @@ bool fits_in_block(const Form& form) {
     return mask.memory.empty() && !mask.rflags && !mask.fault_offset && !mask.x87_of_fault && !mask.staged && !popf;
 }
 
+/// AMD's misaligned exception mode (MXCSR bit 17) was switched on: the guest's CPUID does not show it, so that it has to refuse.
+bool misaligned_mode(const Outcome& host) { return host.out.fx[26] & 2; }
+
 /// What of a long operand is looked at first, which decides the fault at a page's edge; and bit strings, which reach far.
 bool may_differ_at_edges(const Form& form) {
     switch (form.mnemonic) {
@@ -76,7 +79,7 @@ class Oracle : public testing::Test {
         result += window_differences(mask, test.pokes.empty() ? 0 : test.pokes.front().first, native().window(), guest().window());
         std::memcpy(guest().window(), native().window(), kWindowSize);
         ++cases_;
-        return result;
+        return misaligned_mode(host) ? "" : result;
     }
 
     void run_form(Mode mode, const Form& form, Random& random) {
