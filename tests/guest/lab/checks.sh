@@ -33,6 +33,7 @@ everything() {
 
 # Waits until a file has a text so many times.
 await() {
+    : >>"$1"  # its writer may not have begun
     tries=0
     while [ "$(grep -c "$2" "$1")" -lt "$3" ] && [ $tries -lt 60 ]; do
         sleep 1
