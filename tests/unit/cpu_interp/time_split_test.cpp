@@ -20,7 +20,9 @@ TEST(TimeSplit, SpendingEndsWithItsScope) {
     TimeSplit split;
     {
         const Spending outer(&split, Doing::Translated);
+        while (split.read().values["translated"] == 0) {}  // a nanosecond may be longer than two readings are apart
         const Spending inner(&split, Doing::Devices);
+        while (split.read().values["devices"] == 0) {}
     }
     EXPECT_EQ(split.change(Doing::Outside), Doing::Outside);
     EXPECT_GT(split.read().values["translated"], 0u);
