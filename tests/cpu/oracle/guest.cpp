@@ -51,7 +51,7 @@ struct Guest::Devices final : cpu::DeviceAccess {
     void mmio_write(GuestPhysAddr, unsigned, uint64_t) override {}
 };
 
-Guest::Guest(Runner runner) : runner_(runner), devices_(std::make_unique<Devices>()) {
+Guest::Guest(Runner runner, Segments segments) : runner_(runner), devices_(std::make_unique<Devices>()) {
     must(memory_.add_ram(GuestPhysAddr(0), 1_MiB));
     auto model = cpu::make_model("host", cpu_interp::supported_features(), 1, 1'000'000'000);
     must(model);
@@ -60,14 +60,14 @@ Guest::Guest(Runner runner) : runner_(runner), devices_(std::make_unique<Devices
     stepper_ = std::make_unique<cpu_interp::Stepper>(wiring, cpu_interp::make_shared_state(memory_));
     const auto flags = runner == Runner::Strict ? cpu_bt::FlagMode::Strict : cpu_bt::FlagMode::Live;
     if (runner != Runner::Interpreter) must(stepper_->add_tier([=](cpu_interp::Core& core) { return cpu_bt::make_test_tier(core, flags, cpu_bt::Linking::Off); }));
-    build_tables();
+    build_tables(segments);
 }
 
 Guest::~Guest() = default;
 
 uint8_t* Guest::window() const { return reinterpret_cast<uint8_t*>(memory_.host_page(GuestPhysAddr(kWindowPages))); }
 
-void Guest::build_tables() {
+void Guest::build_tables(Segments segments) {
     const auto put = [&](uint64_t table, uint64_t index, uint64_t entry) { must(memory_.store(GuestPhysAddr(table + 8 * index), entry)); };
     const uint64_t all = kPresent | kWritable | kUser;
     put(kPml4, 0, kPdpt | all);
@@ -78,7 +78,7 @@ void Guest::build_tables() {
     for (uint64_t page = 0; page < kWindowSize / kPage; ++page)
         put(kWindowPt, (kWindow >> 12 & 511) + page,
             (kWindowPages + page * kPage) | kPresent | kUser | kNoExecute | (page * kPage < kWindowWritable ? kWritable : 0));
-    for (unsigned i = 0; i < 16; ++i) put(kGdt, i, kGdtEntries[i]);
+    for (unsigned i = 0; i < 16; ++i) put(kGdt, i, i == kFlat32Code >> 3 && !segments.code32 ? 0 : kGdtEntries[i]);
     put(kPml4, kSystem >> 39 & 511, kSystemPdpt | kPresent | kWritable);
     put(kSystemPdpt, 0, kSystemPd | kPresent | kWritable);
     put(kSystemPd, 0, 0x80 | kPresent | kWritable);
@@ -93,8 +93,10 @@ void Guest::build_tables() {
     base_.idtr = {0, 0};
     base_.tr = {0x40, 0x8b, 0x67, kSystem + kTss};
     base_.ldtr = {0x50, 0x82, 23, kSystem + kLdt};
-    put(kLdt, kCode16 >> 3, descriptor(kCode, kPage - 1, 0xfb));
-    put(kLdt, kData16 >> 3, descriptor(kWindow, kWindowSize - 1, 0xf3));
+    if (segments.local) {
+        put(kLdt, kCode16 >> 3, descriptor(kCode, kPage - 1, 0xfb));
+        put(kLdt, kData16 >> 3, descriptor(kWindow, kWindowSize - 1, 0xf3));
+    }
     base_.cr0 = cpu::cr0::PE | cpu::cr0::MP | cpu::cr0::ET | cpu::cr0::NE | cpu::cr0::WP | cpu::cr0::AM | cpu::cr0::PG;
     base_.cr3 = kPml4;
     base_.cr4 = cpu::cr4::PAE | cpu::cr4::OSFXSR | cpu::cr4::OSXMMEXCPT | cpu::cr4::OSXSAVE | cpu::cr4::FSGSBASE | cpu::cr4::UMIP;

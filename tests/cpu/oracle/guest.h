@@ -14,9 +14,15 @@ namespace yado::oracle {
 /// that program order makes dead may be wrong in the frame of a fault.
 enum class Runner : uint8_t { Interpreter, Strict, Live };
 
+/// Descriptors that not every host has: a guest has those of its host.
+struct Segments {
+    bool code32;  ///< in the GDT
+    bool local;   ///< those that Native puts into the LDT
+};
+
 class Guest {
   public:
-    explicit Guest(Runner runner);
+    Guest(Runner runner, Segments segments);
     ~Guest();
     Guest(const Guest&) = delete;
 
@@ -27,7 +33,7 @@ class Guest {
   private:
     struct Devices;
     std::optional<cpu_interp::Stepper::Fault> step(const Case& test, cpu::CpuState& state);
-    void build_tables();
+    void build_tables(Segments segments);
     void put_code(const Case& test);
 
     Runner runner_;

@@ -70,9 +70,9 @@ asm(R"(
 yado_native_enter:
   push %rbx ; push %rbp ; push %r12 ; push %r13 ; push %r14 ; push %r15 ; push %rax
   mov %rsp, yado_native+1304(%rip)
-  mov yado_native+1348(%rip), %ds ; mov yado_native+1348(%rip), %es
   rdfsbase %rax ; mov %rax, yado_native+1312(%rip)
   rdgsbase %rax ; mov %rax, yado_native+1320(%rip)
+  mov yado_native+1348(%rip), %ds ; mov yado_native+1348(%rip), %es
   xor %eax, %eax ; mov %eax, %fs ; mov %eax, %gs
   mov $0x01234560, %eax ; wrfsbase %rax
   mov $0x00765430, %eax ; wrgsbase %rax
@@ -128,7 +128,7 @@ namespace {
 
 struct Caught {
     bool any;
-    uint64_t rip, rflags;
+    uint64_t rip, rflags, rsp;
     uint16_t ss;
     Trap trap;
 };
@@ -149,9 +149,11 @@ extern "C" void yado_native_signal_body(int number, siginfo_t*, void* context) {
         return;
     }
     const auto vector = static_cast<uint8_t>(regs[REG_TRAPNO]);
-    g_caught = {true, static_cast<uint64_t>(regs[REG_RIP]), static_cast<uint64_t>(regs[REG_EFL]), static_cast<uint16_t>(regs[REG_CSGSFS] >> 48),
+    g_caught = {true, static_cast<uint64_t>(regs[REG_RIP]), static_cast<uint64_t>(regs[REG_EFL]), static_cast<uint64_t>(regs[REG_RSP]),
+                static_cast<uint16_t>(regs[REG_CSGSFS] >> 48),
                 {vector, static_cast<uint32_t>(regs[REG_ERR]), vector == 14 ? static_cast<uint64_t>(regs[REG_CR2]) : 0}};
     regs[REG_RIP] = reinterpret_cast<greg_t>(&yado_native_exit);
+    regs[REG_RSP] = static_cast<greg_t>(yado_native.host_rsp);  // some hosts cannot return to a case's RSP that is not canonical
     regs[REG_EFL] &= ~0x100ll;   // TF that the case has set would trap on the way out
     regs[REG_CSGSFS] = (regs[REG_CSGSFS] & 0x0000'ffff'ffff'0000) | 0x002b'0000'0000'0033;
 }
@@ -222,6 +224,18 @@ Native::Native() {
     action.sa_sigaction = yado_native_signal;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
     for (const int number : kSignals) sigaction(number, &action, nullptr);
+    for (const Mode mode : {Mode::Long, Mode::Flat32, Mode::Segmented16}) runs_[static_cast<int>(mode)] = probe(mode);
+}
+
+bool Native::probe(Mode mode) {
+    Case nop;
+    nop.mode = mode;
+    nop.code = {0x90};
+    nop.at = kCode;
+    nop.in.fx[0] = 0x7f, nop.in.fx[1] = 0x03;             // FCW
+    nop.in.fx[24] = 0x80, nop.in.fx[25] = 0x1f;           // MXCSR
+    nop.in.rflags = 0x202;
+    return !run(nop).trapped;
 }
 
 Native::~Native() {
@@ -262,7 +276,10 @@ Outcome Native::run(const Case& test) {
     std::memcpy(result.out.high.data(), n.out_high, sizeof n.out_high);
     std::memcpy(result.out.selectors.data(), n.out_selectors, sizeof n.out_selectors);
     result.out.selectors[1] = test.mode == Mode::Long ? kLongCode : n.far_entry.cs;   // the way out changed it
-    if (g_caught.any) result.out.selectors[2] = g_caught.ss;
+    if (g_caught.any) {
+        result.out.selectors[2] = g_caught.ss;
+        result.out.gpr[4] = g_caught.rsp;
+    }
     result.out.rip = g_caught.any ? g_caught.rip : n.compat ? n.far_entry.eip + test.code.size() : test.at + test.code.size();
     result.out.rflags = g_caught.any ? g_caught.rflags : n.out_rflags;
     result.trapped = g_caught.any;
