@@ -71,10 +71,12 @@ void add_fpu(std::string& text, const Difference& d) {
     const auto row = [&](const std::string& name, size_t at, size_t size) {
         add_row(text, name, hex(&d.before.fpu[at], size), hex(&d.translator.fpu[at], size), hex(&d.interpreter.fpu[at], size));
     };
-    row("fcw", 0, 2), row("fsw", 2, 2), row("ftw", 4, 1), row("fop", 6, 2), row("fip", 8, 8), row("fdp", 16, 8), row("mxcsr", 24, 4);
-    for (unsigned n = 0; n < 8; ++n) row(fmt::format("st{}", n), 32 + 16 * n, 10);
+    row("fcw", 0, 2), row("fsw", 2, 2), row("ftw", 4, 2), row("fop", 6, 2), row("fip", 8, 8), row("fdp", 16, 8), row("mxcsr", 24, 4), row("mask", 28, 4);
+    for (unsigned n = 0; n < 8; ++n) row(fmt::format("st{}", n), 32 + 16 * n, 16);
     for (unsigned n = 0; n < 16; ++n) row(fmt::format("xmm{}", n), 160 + 16 * n, 16);
     for (unsigned n = 0; n < 16; ++n) row(fmt::format("ymm{}h", n), 416 + 16 * n, 16);
+    add_row(text, "fcs fds", fmt::format("{:x} {:x}", d.before.fcs, d.before.fds), fmt::format("{:x} {:x}", d.translator.fcs, d.translator.fds),
+            fmt::format("{:x} {:x}", d.interpreter.fcs, d.interpreter.fds));
 }
 
 void add_memory(std::string& text, const Difference& d) {

@@ -25,7 +25,9 @@ struct Registers {
     std::array<uint64_t, 16> gpr;
     uint64_t rip, sysflags, cr2, icount;
     uint16_t aflags;
-    std::array<std::byte, offsetof(cpu_interp::Fpu, place)> fpu;  ///< as Fpu begins: FXSAVE's layout, then the upper halves of YMM
+    /// As Fpu begins: FXSAVE's layout, then the upper halves of YMM. What lies behind them are the interpreter's own temporaries.
+    std::array<std::byte, offsetof(cpu_interp::Fpu, temporary)> fpu;
+    uint16_t fcs, fds;
 };
 
 /// Bytes that one of two engines stored or both did, and that are not the same afterwards.

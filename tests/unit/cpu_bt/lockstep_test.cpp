@@ -16,7 +16,8 @@ using testing::Pair;
 
 class Lockstep : public testing::Test, public cpu_interp::test::Guest {
   protected:
-    Lockstep() {
+    explicit Lockstep(const char* name = "x86-64-v2") {
+        model = *cpu::make_model(name, cpu_interp::supported_features(), 2, 1'000'000'000);
         const cpu::VcpuWiring wiring{0, model, memory, devices, nullptr, nullptr, 1'000'000'000};
         auto made = cpu_interp::make_vcpu(wiring, shared, [this](Core& core) -> Result<std::unique_ptr<cpu_interp::Tier>> {
             return YADO_TRY(LockstepTier::create(core, [this](Core& c, const std::string& report) {
@@ -134,6 +135,25 @@ TEST_F(Lockstep, WhatDiffersOnceIsADisturbanceAndWhatDiffersAlwaysIsNot) {
     vcpus[0]->run();
     EXPECT_EQ(reports.size(), 1u);
     EXPECT_EQ(read<uint32_t>(kData), 2u);
+}
+
+class LockstepV3 : public Lockstep {
+  protected:
+    LockstepV3() : Lockstep("x86-64-v3") {}
+};
+
+/// The interpreter brings memory operands of VEX instructions into temporaries, which are not the guest's state.
+TEST_F(LockstepV3, AMemoryOperandOfAVexInstructionIsNoDifference) {
+    if (!model.has(cpu::Feature::AVX)) GTEST_SKIP() << "the host lacks AVX";
+    GUEST_CODE(code, 64, "mov $0x100000, %esi; vmovdqu (%rsi), %ymm0; vpaddd 32(%rsi), %ymm0, %ymm1; cmp $64, %edx; hlt");
+    cpu::CpuState s = long_mode();
+    s.cr4 |= cpu::cr4::OSXSAVE;
+    s.xcr0 = 7;
+    store<uint32_t>(kData, 5);
+    store<uint32_t>(kData + 32, 6);
+    run_code(code, s);
+    EXPECT_THAT(reports, testing::IsEmpty());
+    EXPECT_GT(counted()["instructions_compared"], 3u);
 }
 
 }  // namespace
