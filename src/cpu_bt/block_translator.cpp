@@ -1,17 +1,24 @@
 #include "cpu_bt/block_translator.h"
 
 #include "base/check.h"
+#include "cpu_interp/interp.h"
 
 namespace yado::cpu_bt {
 
 using Place = FlagTracker::Place;
+
+namespace {
+
+bool host_has_rorx() { return (cpu_interp::supported_features() & cpu::feature_set({cpu::Feature::BMI2})) != 0; }
+
+}  // namespace
 
 bool translatable(const Block& b) {
     return b.mode >> cpu_interp::kModeMmuShift <= 2 && (b.mode & 7) == static_cast<uint8_t>(cpu_interp::CodeMode::Bits64);
 }
 
 BlockTranslator::BlockTranslator(Assembler& code, const Runtime& runtime, const cpu::CpuModel& model, FlagMode flags, Purpose purpose)
-    : code_(code), runtime_(runtime), model_(model), flag_mode_(flags), purpose_(purpose), flags_(code) {}
+    : code_(code), runtime_(runtime), model_(model), flag_mode_(flags), purpose_(purpose), short_rotate_(host_has_rorx()), flags_(code) {}
 
 std::optional<BlockTranslator::Entries> BlockTranslator::translate(const Line& line, Grouping grouping) {
     line_ = &line;

@@ -208,6 +208,7 @@ class BlockTranslator {
     const cpu::CpuModel& model_;
     FlagMode flag_mode_;
     Purpose purpose_;
+    bool short_rotate_;              ///< the host has RORX (BMI2)
     const Line* line_ = nullptr;
     unsigned mmu_ = 0;
     unsigned n_ = 0;                 ///< running instruction of the line

@@ -170,9 +170,9 @@ LockstepTier::Reached LockstepTier::where_left(const Block& block) const {
 void LockstepTier::drop_write_tags() {
     for (TlbEntry* e : filled_) {
         for (StoreRecord& r : translated_stores_.records())
-            if (const auto host = reinterpret_cast<uint64_t>(r.host); page_down(host) == e->host) r.linear = page_down(e->read) | (host & kPageMask);
+            if (const auto host = reinterpret_cast<uint64_t>(r.host); page_down(host) == e->host) r.linear = page_down(e->tag) | (host & kPageMask);
         const auto index = static_cast<uint64_t>(e - &core_.tlb.entry[0][0]) % cpu_interp::kTlbSize;
-        e->write = TlbEntry::no_tag(index);
+        e->tag = TlbEntry::no_tag(index);
     }
     filled_.clear();
 }
@@ -189,11 +189,9 @@ uint64_t LockstepTier::fill(Core* core, uint64_t linear, uint64_t what) {
     core->native.exit_insn = m.insn;
     if (m.aligned && address & (m.size - 1)) return static_cast<uint64_t>(TlbFill::Refused);
     const TlbFill answer = core->tlb_fill(address, m.size, m.write ? cpu_interp::Acc::Write : cpu_interp::Acc::Read);
-    TlbEntry& e = core->tlb.entry[static_cast<int>(core->mmu)][address >> 12 & (cpu_interp::kTlbSize - 1)];
-    t.filled_.push_back(&e);
+    t.filled_.push_back(&core->tlb.slot(core->mmu, cpu_interp::Acc::Write, address));
     if (answer != TlbFill::Filled || m.span == 0) return static_cast<uint64_t>(answer);
-    TlbEntry& group = core->tlb.entry[static_cast<int>(core->mmu)][linear >> 12 & (cpu_interp::kTlbSize - 1)];
-    if ((linear ^ (m.group_write ? group.write : group.read)) <= kPageSize - m.span) return static_cast<uint64_t>(answer);
+    if (core->tlb_entry(m.group_write ? cpu_interp::Acc::Write : cpu_interp::Acc::Read, linear).hit(linear, m.span)) return static_cast<uint64_t>(answer);
     if (Block& b = *core->native.exit_block; ++b.setbacks > kMaxSetbacks && !b.ungrouped) {
         b.ungrouped = true;
         b.native_flags = nullptr;

@@ -9,11 +9,12 @@ namespace yado::cpu_bt {
 using cpu_interp::kNoReg;
 using cpu_interp::kRipReg;
 using cpu_interp::kTlbSize;
+using cpu_interp::Tlb;
 using cpu_interp::TlbEntry;
 
 namespace {
 
-constexpr int kEntryBits = 5;
+constexpr int kEntryBits = 4;
 static_assert(sizeof(TlbEntry) == 1 << kEntryBits);
 
 }  // namespace
@@ -51,11 +52,16 @@ void BlockTranslator::linear_address(const Insn& i, int32_t disp) {
 /// One compare serves the page, the rights, the size and page crossing: after XOR with a page-aligned tag rax is the
 /// offset in the page if and only if the page is the entry's. Then rax + rcx is the host address. Destroys EFLAGS.
 void BlockTranslator::look_up(const Miss& access, bool write_tag) {
-    const int entry = at::kTlb + static_cast<int>(mmu_ * sizeof(TlbEntry) * kTlbSize);
-    const int tag = entry + static_cast<int>(write_tag ? offsetof(TlbEntry, write) : offsetof(TlbEntry, read));
+    const unsigned table = Tlb::table_of(static_cast<cpu_interp::Mmu>(mmu_), write_tag ? cpu_interp::Acc::Write : cpu_interp::Acc::Read);
+    const int entry = at::kTlb + static_cast<int>(table * sizeof(TlbEntry) * kTlbSize);
+    const int tag = entry + static_cast<int>(offsetof(TlbEntry, tag));
     const size_t retry = code_.here();
-    code_.mov(code_.ecx, code_.eax);
-    code_.shr(code_.ecx, 12 - kEntryBits);
+    if (short_rotate_) {
+        code_.rorx(code_.ecx, code_.eax, 12 - kEntryBits);
+    } else {
+        code_.mov(code_.ecx, code_.eax);
+        code_.shr(code_.ecx, 12 - kEntryBits);
+    }
     code_.and_(code_.ecx, (kTlbSize - 1) << kEntryBits);
     code_.xor_(code_.rax, code_.qword[code_.rbp + code_.rcx + tag]);
     code_.cmp(code_.rax, 4096 - (access.span ? access.span : access.size));

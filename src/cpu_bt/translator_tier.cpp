@@ -275,8 +275,7 @@ uint64_t TranslatorTier::find(Core* core) { return cpu_interp::find_jump(*core, 
 
 /// The access itself is served; is the whole group?
 bool TranslatorTier::group_served(uint64_t linear, const Miss& m) {
-    const auto& entry = core_.tlb.entry[static_cast<int>(core_.mmu)][linear >> 12 & (cpu_interp::kTlbSize - 1)];
-    return (linear ^ (m.group_write ? entry.write : entry.read)) <= kPageSize - m.span;
+    return core_.tlb_entry(m.group_write ? cpu_interp::Acc::Write : cpu_interp::Acc::Read, linear).hit(linear, m.span);
 }
 
 Result<std::unique_ptr<cpu_interp::Tier>> make_test_tier(Core& core, FlagMode flags, Linking linking) {

@@ -47,29 +47,36 @@ class TimeSplit;    // time_split.h
 enum class Acc : uint8_t { Read, Write, Fetch };
 enum class TlbFill : uint8_t { Filled, Refused, Fault };
 
-/// One TLB entry; tags are linear page addresses, or kNoTag. hit: (linear ^ tag) < 4096 - (size - 1).
+/// One TLB entry; its tag is a linear page address, or no_tag(). hit(): the page, the size and page crossing in one compare.
 struct TlbEntry {
     /// Names a page that belongs to slot 0, so it never hits in any other slot; slot 0 has a tag of slot 1 (no_tag).
     static constexpr uint64_t kNoTag = 0x0000'8000'0000'0fff;
     static constexpr uint64_t no_tag(uint64_t slot) { return slot == 0 ? kNoTag + 0x1000 : kNoTag; }
-    uint64_t read = kNoTag;
-    uint64_t write = kNoTag;
-    uint64_t host = 0;       ///< host address of the page's first byte
-    uint64_t meta = 0;       ///< memory.cpp's: guest-physical page, global, large-page bits
+    uint64_t tag = kNoTag;
+    uint64_t host = 0;  ///< host address of the page's first byte
 
+    bool hit(uint64_t linear, unsigned size) const { return (linear ^ tag) <= 4096 - uint64_t{size}; }
     /// Where `linear` is, after a hit.
     void* at(uint64_t linear) const { return reinterpret_cast<void*>(host + (linear & 4095)); }
 };
 
-/// Whose rights an access is checked with: three sets of TLB entries.
+/// Whose rights an access is checked with: three pairs of TLB tables.
 enum class Mmu : uint8_t { Supervisor, User, SupervisorAc };
 inline constexpr unsigned kTlbBits = 12;
 inline constexpr unsigned kTlbSize = 1u << kTlbBits;
+inline constexpr unsigned kTlbTables = 6;
+/// Reads and writes have tables of their own: a copy whose source and destination fall into the same slot would otherwise
+/// miss at every access.
 struct Tlb {
     Tlb() {
-        for (auto& set : entry) set[0].read = set[0].write = TlbEntry::no_tag(0);
+        for (auto& table : entry) table[0].tag = TlbEntry::no_tag(0);
     }
-    TlbEntry entry[3][kTlbSize];
+    static constexpr unsigned table_of(Mmu rights, Acc acc) { return 2 * static_cast<unsigned>(rights) + (acc == Acc::Write); }
+    static constexpr unsigned index_of(uint64_t linear) { return linear >> 12 & (kTlbSize - 1); }
+    TlbEntry& slot(Mmu rights, Acc acc, uint64_t linear) { return entry[table_of(rights, acc)][index_of(linear)]; }
+    const TlbEntry& slot(Mmu rights, Acc acc, uint64_t linear) const { return entry[table_of(rights, acc)][index_of(linear)]; }
+
+    TlbEntry entry[kTlbTables][kTlbSize];
 };
 
 /// Where control goes next by RIP: entries are good while their context is the Core's (chain.h).
@@ -171,10 +178,11 @@ class Core {
     uint64_t segmented(const Insn* i, unsigned seg, uint64_t ea, unsigned size, Acc acc);
 
     // --- guest memory (linear addresses, current privilege) -----------------------------------------------------------
+    const TlbEntry& tlb_entry(Acc acc, uint64_t linear) const { return tlb.slot(mmu, acc, linear); }
     template <typename T>
     T load(const Insn* i, uint64_t linear) {
-        const TlbEntry& e = tlb.entry[static_cast<int>(mmu)][linear >> 12 & (kTlbSize - 1)];
-        if ((linear ^ e.read) < 4096 - (sizeof(T) - 1)) [[likely]] {
+        const TlbEntry& e = tlb_entry(Acc::Read, linear);
+        if (e.hit(linear, sizeof(T))) [[likely]] {
             T v;
             std::memcpy(&v, e.at(linear), sizeof(T));
             return v;
@@ -193,8 +201,8 @@ class Core {
     }
     template <typename T>
     void store(const Insn* i, uint64_t linear, T value) {
-        const TlbEntry& e = tlb.entry[static_cast<int>(mmu)][linear >> 12 & (kTlbSize - 1)];
-        if ((linear ^ e.write) < 4096 - (sizeof(T) - 1)) [[likely]] {
+        const TlbEntry& e = tlb_entry(Acc::Write, linear);
+        if (e.hit(linear, sizeof(T))) [[likely]] {
             std::memcpy(e.at(linear), &value, sizeof(T));
             return;
         }
@@ -204,8 +212,8 @@ class Core {
     /// page: use rmw_slow). Raises #PF if writing is not allowed.
     template <typename T>
     T* rmw_pointer(const Insn* i, uint64_t linear) {
-        const TlbEntry& e = tlb.entry[static_cast<int>(mmu)][linear >> 12 & (kTlbSize - 1)];
-        if ((linear ^ e.write) < 4096 - (sizeof(T) - 1)) [[likely]] return static_cast<T*>(e.at(linear));
+        const TlbEntry& e = tlb_entry(Acc::Write, linear);
+        if (e.hit(linear, sizeof(T))) [[likely]] return static_cast<T*>(e.at(linear));
         return static_cast<T*>(rmw_pointer_slow(i, linear, sizeof(T)));
     }
     /// Makes the TLB serve an access of `size` bytes in one page, for translated code. Fault: `faulted` and `caught` are set,

@@ -27,10 +27,6 @@ struct Piece {
     bool code;
 };
 
-TlbEntry& slot(Core& c, Mmu rights, uint64_t linear) {
-    return c.tlb.entry[static_cast<int>(rights)][linear >> 12 & (kTlbSize - 1)];
-}
-
 bool is_apic_page(Core& c, uint64_t gpa) {
     if (!c.wiring.apic) return false;
     const auto page = c.wiring.apic->mmio_page();
@@ -65,20 +61,27 @@ bool page_is_watched(const Core& c, uint64_t linear) {
     return found;
 }
 
-void fill(Core& c, uint64_t linear, Mmu rights, const Walk& w, const Piece& p) {
+/// Takes another page's place only if it `must`: the one table learns from accesses to the other what costs it nothing.
+void enter_tag(Core& c, unsigned table, uint64_t linear, const Piece& p, uint64_t meta, bool must) {
+    const unsigned index = Tlb::index_of(linear);
+    TlbEntry& e = c.tlb.entry[table][index];
+    if (!must && e.tag != page_down(linear) && e.tag != TlbEntry::no_tag(index)) return;
+    e = {page_down(linear), page_down(reinterpret_cast<uint64_t>(p.host))};
+    c.system->tlb_meta[table][index] = meta;
+    c.system->used[table][index / 64] |= 1ull << (index % 64);
+}
+
+void fill(Core& c, uint64_t linear, Acc acc, Mmu rights, const Walk& w, const Piece& p) {
     SystemState& s = *c.system;
     if (s.alignment_check && rights == Mmu::User) return;
     if (page_is_watched(c, linear)) return;
-    TlbEntry& e = slot(c, rights, linear);
-    const uint64_t page = page_down(linear);
-    const unsigned index = linear >> 12 & (kTlbSize - 1);
-    e.read = page;
-    const bool observed = c.observer && !c.observer->write_tags;
-    e.write = w.writable && !p.rom && !p.code && !observed ? page : TlbEntry::no_tag(index);
-    e.host = page_down(reinterpret_cast<uint64_t>(p.host));
-    e.meta = page_down(w.gpa) | (w.global ? kMetaGlobal : 0) | (w.large ? kMetaLarge : 0);
     if (w.large) s.large_regions[linear >> 63] |= 1ull << (linear >> 30 & 63);
-    s.used[static_cast<int>(rights)][index / 64] |= 1ull << (index % 64);
+    const uint64_t meta = page_down(w.gpa) | (w.global ? kMetaGlobal : 0) | (w.large ? kMetaLarge : 0);
+    const bool observed = c.observer && !c.observer->write_tags;
+    const bool writable = w.writable && !p.rom && !p.code && !observed;
+    enter_tag(c, Tlb::table_of(rights, Acc::Read), linear, p, meta, acc != Acc::Write);
+    if (writable) enter_tag(c, Tlb::table_of(rights, Acc::Write), linear, p, meta, acc == Acc::Write);
+    else if (TlbEntry& e = c.tlb.slot(rights, Acc::Write, linear); e.tag == page_down(linear)) e.tag = TlbEntry::no_tag(Tlb::index_of(linear));
 }
 
 [[noreturn]] void raise_page_fault(Core& c, const Insn* i, uint64_t linear, uint32_t error) {
@@ -100,7 +103,7 @@ Piece piece_of(Core& c, uint64_t linear, unsigned size, Acc acc, Mmu rights, Wal
         if (acc == Acc::Write && !p.rom) c.wiring.memory.mark_dirty(GuestPhysAddr(w.gpa), Bytes(size));
         if (acc != Acc::Write) w.writable = false;  // its first write has to be seen
     }
-    fill(c, linear, rights, w, p);
+    fill(c, linear, acc, rights, w, p);
     return p;
 }
 
@@ -195,9 +198,8 @@ unsigned split(Core& c, const Insn* i, uint64_t linear, unsigned size, Acc acc, 
 }  // namespace
 
 void access(Core& c, const Insn* i, uint64_t linear, void* data, unsigned size, Acc acc, Mmu rights) {
-    const TlbEntry& hit = slot(c, rights, linear);
-    if ((linear ^ (acc == Acc::Write ? hit.write : hit.read)) <= kPageSize - size) {
-        void* host = hit.at(linear);
+    if (const TlbEntry& e = c.tlb.slot(rights, acc, linear); e.hit(linear, size)) {
+        void* host = e.at(linear);
         return acc == Acc::Write ? copy_bytes(host, data, size) : copy_bytes(data, host, size);
     }
     check_alignment(c, i, linear, size, rights);
@@ -225,8 +227,7 @@ TlbFill Core::tlb_fill(uint64_t linear, unsigned size, Acc acc) {
         return TlbFill::Fault;
     }
     piece_of(*this, linear, size, acc, mmu, w);
-    const TlbEntry& e = slot(*this, mmu, linear);
-    return (linear ^ (acc == Acc::Write ? e.write : e.read)) < kPageSize ? TlbFill::Filled : TlbFill::Refused;
+    return tlb_entry(acc, linear).hit(linear, 1) ? TlbFill::Filled : TlbFill::Refused;
 }
 
 void Core::load_slow(const Insn* i, uint64_t linear, void* out, unsigned size) {

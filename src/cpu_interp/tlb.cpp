@@ -13,23 +13,32 @@ namespace yado::cpu_interp {
 
 namespace {
 
-void drop(TlbEntry& e, uint64_t index) { e.read = e.write = TlbEntry::no_tag(index); }
+void drop(TlbEntry& e, uint64_t index) { e.tag = TlbEntry::no_tag(index); }
 
-/// Calls f for every entry that may be valid; f returns true to drop it.
+constexpr bool is_for_writes(unsigned table) { return table & 1; }
+
+/// Calls f(table, index) for every entry of a table that may be valid; f returns true to drop it.
+template <typename F>
+void sweep_table(Core& c, unsigned table, F&& f) {
+    for (unsigned word = 0; word < kTlbSize / 64; ++word) {
+        uint64_t& used = c.system->used[table][word];
+        for (uint64_t left = used; left; left &= left - 1) {
+            const unsigned bit = std::countr_zero(left);
+            const unsigned index = word * 64 + bit;
+            if (!f(table, index)) continue;
+            drop(c.tlb.entry[table][index], index);
+            used &= ~(1ull << bit);
+        }
+    }
+}
 template <typename F>
 void sweep(Core& c, F&& f) {
-    for (unsigned rights = 0; rights < 3; ++rights)
-        for (unsigned word = 0; word < kTlbSize / 64; ++word) {
-            uint64_t& used = c.system->used[rights][word];
-            for (uint64_t left = used; left; left &= left - 1) {
-                const unsigned bit = std::countr_zero(left);
-                const unsigned index = word * 64 + bit;
-                TlbEntry& e = c.tlb.entry[rights][index];
-                if (!f(e, index, rights)) continue;
-                drop(e, index);
-                used &= ~(1ull << bit);
-            }
-        }
+    for (unsigned table = 0; table < kTlbTables; ++table) sweep_table(c, table, f);
+}
+template <typename F>
+void sweep_writes(Core& c, F&& f) {
+    for (unsigned table = 0; table < kTlbTables; ++table)
+        if (is_for_writes(table)) sweep_table(c, table, f);
 }
 
 /// What was fetched by linear address in this address space, in user mode, is void.
@@ -58,9 +67,10 @@ void park(Core& c, AddressSpace& a, unsigned pcid) {
     a.generation = s.generation;
     a.user_code = s.user_code;
     a.last_used = ++s.switches;
-    sweep(c, [&](TlbEntry& e, unsigned index, unsigned rights) {
-        if (e.meta & kMetaGlobal) return false;
-        a.entries.push_back({static_cast<uint16_t>(rights), static_cast<uint16_t>(index), e});
+    sweep(c, [&](unsigned table, unsigned index) {
+        const uint64_t meta = s.tlb_meta[table][index];
+        if (meta & kMetaGlobal) return false;
+        a.entries.push_back({static_cast<uint16_t>(table), static_cast<uint16_t>(index), c.tlb.entry[table][index], meta});
         return true;
     });
 }
@@ -68,8 +78,9 @@ void park(Core& c, AddressSpace& a, unsigned pcid) {
 void bring_back(Core& c, AddressSpace& a) {
     SystemState& s = *c.system;
     for (const ParkedEntry& p : a.entries) {
-        c.tlb.entry[p.rights][p.index] = p.entry;
-        s.used[p.rights][p.index / 64] |= 1ull << (p.index % 64);
+        c.tlb.entry[p.table][p.index] = p.entry;
+        s.tlb_meta[p.table][p.index] = p.meta;
+        s.used[p.table][p.index / 64] |= 1ull << (p.index % 64);
     }
     s.generation = a.generation;
     s.user_code = a.user_code;
@@ -122,7 +133,7 @@ void Core::tlb_forget_other_pcids() {
 
 void Core::tlb_flush_all() {
     ++counters.tlb_flushes;
-    sweep(*this, [](TlbEntry&, unsigned, unsigned) { return true; });
+    sweep(*this, [](unsigned, unsigned) { return true; });
     tlb_forget_other_pcids();
     system->large_regions[0] = system->large_regions[1] = 0;
     ++system->global_generation;
@@ -133,7 +144,7 @@ void Core::tlb_flush_all() {
 void Core::tlb_flush_nonglobal() {
     if (!(cr4 & cpu::cr4::PGE)) return tlb_flush_all();
     ++counters.tlb_flushes;
-    sweep(*this, [](TlbEntry& e, unsigned, unsigned) { return !(e.meta & kMetaGlobal); });
+    sweep(*this, [&](unsigned table, unsigned index) { return !(system->tlb_meta[table][index] & kMetaGlobal); });
     new_generation(*this);
     if (system->nonglobal_kernel_code) new_kernel_epoch(*this);
 }
@@ -145,40 +156,29 @@ void Core::fetch_flush_page(uint64_t linear) {
 
 void Core::tlb_flush_page(uint64_t linear) {
     if (!long_mode(*this)) linear = static_cast<uint32_t>(linear);
-    for (auto& set : tlb.entry) {
-        TlbEntry& e = set[linear >> 12 & (kTlbSize - 1)];
-        if (e.read == page_down(linear)) drop(e, linear >> 12 & (kTlbSize - 1));
-    }
+    const unsigned index = Tlb::index_of(linear);
+    for (auto& table : tlb.entry)
+        if (TlbEntry& e = table[index]; e.tag == page_down(linear)) drop(e, index);
     FetchEntry& e = system->fetch[linear >> 12 & (kFetchSize - 1)];
     if (page_down(e.tag) == page_down(linear)) e.tag = ~0ull;
     fetch_flush_page(linear);
     if (!(system->large_regions[linear >> 63] >> (linear >> 30 & 63) & 1)) return;
     // Other 4 KiB pieces of a large page: all of this GiB's are dropped.
-    sweep(*this, [&](TlbEntry& e, unsigned, unsigned) { return e.meta & kMetaLarge && (e.read ^ linear) >> 30 == 0; });
+    sweep(*this, [&](unsigned table, unsigned n) { return system->tlb_meta[table][n] & kMetaLarge && (tlb.entry[table][n].tag ^ linear) >> 30 == 0; });
     ++system->global_generation;
     new_generation(*this);
     if (linear >> 63 || system->low_kernel_code) new_kernel_epoch(*this);
 }
 
 void Core::tlb_drop_write(uint64_t gpa_page) {
-    const auto drop_write = [&](TlbEntry& e, unsigned index) {
-        if (page_down(e.meta) == page_down(gpa_page)) e.write = TlbEntry::no_tag(index);
-    };
-    sweep(*this, [&](TlbEntry& e, unsigned index, unsigned) {
-        drop_write(e, index);
-        return false;
-    });
-    for (AddressSpace& a : system->spaces)
-        for (ParkedEntry& p : a.entries) drop_write(p.entry, p.index);
+    const auto is_the_page = [&](uint64_t meta) { return page_down(meta) == page_down(gpa_page); };
+    sweep_writes(*this, [&](unsigned table, unsigned index) { return is_the_page(system->tlb_meta[table][index]); });
+    for (AddressSpace& a : system->spaces) std::erase_if(a.entries, [&](const ParkedEntry& p) { return is_for_writes(p.table) && is_the_page(p.meta); });
 }
 
 void tlb_drop_all_writes(Core& c) {
-    sweep(c, [](TlbEntry& e, unsigned index, unsigned) {
-        e.write = TlbEntry::no_tag(index);
-        return false;
-    });
-    for (AddressSpace& a : c.system->spaces)
-        for (ParkedEntry& p : a.entries) p.entry.write = TlbEntry::no_tag(p.index);
+    sweep_writes(c, [](unsigned, unsigned) { return true; });
+    for (AddressSpace& a : c.system->spaces) std::erase_if(a.entries, [](const ParkedEntry& p) { return is_for_writes(p.table); });
 }
 
 }  // namespace yado::cpu_interp

@@ -232,10 +232,6 @@ uint64_t x87_address(Core& c, const Insn* i, unsigned size, Acc acc) {
     return c.effective(i);
 }
 
-const TlbEntry& tlb_entry(Core& c, uint64_t linear) {
-    return c.tlb.entry[static_cast<int>(c.mmu)][linear >> 12 & (kTlbSize - 1)];
-}
-
 void copy_operand(void* to, const void* from, unsigned size) {
     switch (size) {
     case 2: std::memcpy(to, from, 2); break;
@@ -250,8 +246,8 @@ void x87_read(Core& c, const Insn* i) {
     Fpu& f = *c.fpu;
     const unsigned size = operand_size(i);
     const uint64_t linear = x87_address(c, i, size, Acc::Read);
-    const TlbEntry& e = tlb_entry(c, linear);
-    if ((linear ^ e.read) < 4096 - (size - 1)) [[likely]] {
+    const TlbEntry& e = c.tlb_entry(Acc::Read, linear);
+    if (e.hit(linear, size)) [[likely]] {
         copy_operand(f.operand, e.at(linear), size);
     } else {
         leave_host(f);
@@ -296,8 +292,8 @@ void x87_write(Core& c, const Insn* i) {
     Fpu& f = *c.fpu;
     const unsigned size = -operand_size(i);
     const uint64_t linear = x87_address(c, i, size, Acc::Write);
-    const TlbEntry& e = tlb_entry(c, linear);
-    if ((linear ^ e.write) < 4096 - (size - 1)) [[likely]] {
+    const TlbEntry& e = c.tlb_entry(Acc::Write, linear);
+    if (e.hit(linear, size)) [[likely]] {
         execute_memory_form(f, i);
         if (!store_suppressed(f)) copy_operand(e.at(linear), f.operand, size);
     } else {

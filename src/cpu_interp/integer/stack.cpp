@@ -200,8 +200,8 @@ void leave(Core& c, const Insn* i) {
 
 void leave64(Core& c, const Insn* i) {
     const uint64_t rbp = c.gpr[cpu::RBP];
-    const TlbEntry& e = c.tlb.entry[static_cast<int>(c.mmu)][rbp >> 12 & (kTlbSize - 1)];
-    if ((rbp ^ e.read) >= 4096 - 7) [[unlikely]] return leave(c, i);
+    const TlbEntry& e = c.tlb_entry(Acc::Read, rbp);
+    if (!e.hit(rbp, 8)) [[unlikely]] return leave(c, i);
     uint64_t v;
     std::memcpy(&v, e.at(rbp), 8);
     c.gpr[cpu::RSP] = rbp + 8;

@@ -8,8 +8,8 @@ namespace yado::cpu_interp {
 
 [[gnu::always_inline]] inline void push64(Core& c, const Insn* i, uint64_t value) {
     const uint64_t at = c.gpr[cpu::RSP] - 8;
-    const TlbEntry& e = c.tlb.entry[static_cast<int>(c.mmu)][at >> 12 & (kTlbSize - 1)];
-    if ((at ^ e.write) < 4096 - 7) [[likely]] {
+    const TlbEntry& e = c.tlb_entry(Acc::Write, at);
+    if (e.hit(at, 8)) [[likely]] {
         std::memcpy(e.at(at), &value, 8);
         c.gpr[cpu::RSP] = at;
         return;
@@ -20,9 +20,9 @@ namespace yado::cpu_interp {
 /// The value on top; RSP stays.
 [[gnu::always_inline]] inline uint64_t top64(Core& c, const Insn* i) {
     const uint64_t at = c.gpr[cpu::RSP];
-    const TlbEntry& e = c.tlb.entry[static_cast<int>(c.mmu)][at >> 12 & (kTlbSize - 1)];
+    const TlbEntry& e = c.tlb_entry(Acc::Read, at);
     uint64_t value;
-    if ((at ^ e.read) < 4096 - 7) [[likely]] {
+    if (e.hit(at, 8)) [[likely]] {
         std::memcpy(&value, e.at(at), 8);
     } else {
         value = c.pop(i, 8);

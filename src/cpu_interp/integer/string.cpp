@@ -59,12 +59,12 @@ uint64_t room(const Core& c, const Insn* i, Side side, uint64_t linear) {
 
 /// Host addresses where the TLB has the page; nullptr: take a single element.
 const uint8_t* readable(const Core& c, uint64_t linear) {
-    const TlbEntry& e = c.tlb.entry[static_cast<int>(c.mmu)][linear >> 12 & (kTlbSize - 1)];
-    return (linear ^ e.read) < 4096 ? static_cast<const uint8_t*>(e.at(linear)) : nullptr;
+    const TlbEntry& e = c.tlb_entry(Acc::Read, linear);
+    return e.hit(linear, 1) ? static_cast<const uint8_t*>(e.at(linear)) : nullptr;
 }
 uint8_t* writable(const Core& c, uint64_t linear) {
-    const TlbEntry& e = c.tlb.entry[static_cast<int>(c.mmu)][linear >> 12 & (kTlbSize - 1)];
-    return (linear ^ e.write) < 4096 ? static_cast<uint8_t*>(e.at(linear)) : nullptr;
+    const TlbEntry& e = c.tlb_entry(Acc::Write, linear);
+    return e.hit(linear, 1) ? static_cast<uint8_t*>(e.at(linear)) : nullptr;
 }
 
 /// Copies a run; returns elements done, 0 if this place needs a single step.

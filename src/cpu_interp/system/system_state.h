@@ -14,7 +14,7 @@
 
 namespace yado::cpu_interp {
 
-/// Bits of TlbEntry::meta below the guest-physical page.
+/// Bits of tlb_meta below the guest-physical page.
 inline constexpr uint64_t kMetaGlobal = 1, kMetaLarge = 2;
 
 /// Instruction-fetch translations. An entry lives while its generation does.
@@ -40,8 +40,9 @@ class CodePages {
 };
 
 struct ParkedEntry {
-    uint16_t rights, index;
+    uint16_t table, index;
     TlbEntry entry;
+    uint64_t meta;
 };
 /// What is kept of a PCID that CR3 does not select now.
 struct AddressSpace {
@@ -86,7 +87,8 @@ class SystemState {
 
     // --- paging ------------------------------------------------------------------------------------------------------
     std::array<uint64_t, 4> pdpte{};             ///< PAE paging (SDM vol. 3, 4.4.1)
-    uint64_t used[3][kTlbSize / 64] = {};        ///< TLB entries that may be valid
+    uint64_t used[kTlbTables][kTlbSize / 64] = {};  ///< TLB entries that may be valid
+    uint64_t tlb_meta[kTlbTables][kTlbSize] = {};   ///< of those: guest-physical page, global, large-page bits
     uint64_t large_regions[2] = {};              ///< hashes of linear bits 62:30 where large pages were entered, by bit 63
     uint64_t generation = 1, global_generation = 1, last_generation = 1;
     uint64_t kernel_epoch = 1;                   ///< of supervisor code in the jump cache

@@ -139,9 +139,7 @@ class Bench {
 
     /// Makes `memory` the guest's page at kLinear.
     void map(void* host) {
-        TlbEntry& e = core->tlb.entry[static_cast<int>(core->mmu)][kLinear >> 12 & (kTlbSize - 1)];
-        e.read = e.write = kLinear;
-        e.host = reinterpret_cast<uint64_t>(host);
+        for (const Acc acc : {Acc::Read, Acc::Write}) core->tlb.slot(core->mmu, acc, kLinear) = {kLinear, reinterpret_cast<uint64_t>(host)};
     }
 
     /// Turns paging on over tables of zeros: every access faults.
@@ -149,7 +147,7 @@ class Bench {
         core->efer = cpu::efer::LME | cpu::efer::LMA;
         core->cr4 |= cpu::cr4::PAE;
         core->cr0 |= cpu::cr0::PG;
-        core->tlb.entry[static_cast<int>(core->mmu)][kLinear >> 12 & (kTlbSize - 1)] = TlbEntry{};
+        for (const Acc acc : {Acc::Read, Acc::Write}) core->tlb.slot(core->mmu, acc, kLinear) = {};
     }
 
     /// Executes the forms one after another; returns the fault, if any. False-like when there is no such instruction: #UD.
