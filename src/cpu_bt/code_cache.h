@@ -12,7 +12,7 @@ namespace yado::cpu_bt {
 
 class CodeCache {
   public:
-    /// Bounded for ever: a full cache is emptied, not enlarged. Host memory is taken as it is written.
+    /// Bounded for ever: a full cache is not enlarged. Host memory is taken as it is written.
     static Result<CodeCache> create(size_t bytes);
     CodeCache(CodeCache&& other) noexcept;
     CodeCache(const CodeCache&) = delete;

@@ -112,7 +112,7 @@ unsigned LockstepTier::compare(Block& block) {
 /// False: the block is the interpreter's for good, or there is no room.
 bool LockstepTier::translate(Block& block) {
     if (code_.here() + kRoomForBlock > cache_.size()) {
-        core_.request(Core::kReqFlush);
+        core_.request(Core::kReqMakeRoom);
         return false;
     }
     line_.clear();

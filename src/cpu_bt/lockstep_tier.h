@@ -21,6 +21,7 @@
 #include "cpu_bt/block_translator.h"
 #include "cpu_bt/code_cache.h"
 #include "cpu_bt/lockstep_state.h"
+#include "cpu_interp/block_cache.h"
 #include "cpu_interp/tier.h"
 
 namespace yado::cpu_bt {
@@ -36,6 +37,7 @@ class LockstepTier final : public cpu_interp::Tier, private cpu_interp::StoreObs
 
     void placed(Block& block) override;
     void reset() override;
+    void make_room(cpu_interp::BlockCache& blocks) override { blocks.drop_all(); }
     const void* untranslated() const override { return executable(runtime_.untranslated()); }
     void count(cpu::Stats& out) const override;
 

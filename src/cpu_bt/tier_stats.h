@@ -27,7 +27,7 @@ struct TierStats {
     Counter traces;          ///< translations over several blocks
     Counter links;           ///< jumps led to the next block's translation
     Counter setbacks;        ///< checks for a group of accesses that failed though the one access could be served
-    Counter cache_resets;    ///< times that the cache was full
+    Counter evictions;       ///< times that the cache was full and its oldest generation went
     Counter code_bytes;      ///< of the cache, in use: replaced, not added up
     std::array<Counter, kWays> left;
     std::array<Counter, 3> tlb_misses;            ///< accesses that the TLB did not serve, by TlbFill

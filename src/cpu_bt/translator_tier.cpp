@@ -38,7 +38,8 @@ TranslatorTier::TranslatorTier(Core& core, const TierOptions& options, CodeCache
       cache_(std::move(cache)),
       code_(cache_.writable(), cache_.size()),
       runtime_(code_, {interpret, begin_vectors, fill, find}, core.wiring.model.has(cpu::Feature::AVX)),
-      translator_(code_, runtime_, core.wiring.model, options.flags) {
+      translator_(code_, runtime_, core.wiring.model, options.flags),
+      generations_(runtime_.end(), cache_.size()) {
     single_[1].run = stop;
     if (options_.perf) options_.perf->shared_part({cache_.executable(), runtime_.end()});
 }
@@ -53,11 +54,21 @@ void TranslatorTier::placed(Block& block) {
 }
 
 void TranslatorTier::reset() {
-    if (code_.here() == runtime_.end()) return;
-    if (options_.perf) options_.perf->dropped({cache_.executable() + runtime_.end(), code_.here() - runtime_.end()});
+    if (generations_.used() == 0) return;
+    if (options_.perf) options_.perf->dropped({cache_.executable() + runtime_.end(), cache_.size() - runtime_.end()});
     code_.setSize(runtime_.end());
+    generations_.reset();
     cache_.discard(runtime_.end());
-    stats_.code_bytes.set(code_.here());
+    stats_.code_bytes.set(runtime_.end());
+}
+
+void TranslatorTier::make_room(cpu_interp::BlockCache& blocks) {
+    ++stats_.evictions;
+    generations_.advance();
+    blocks.drop_code(generations_.youngest());
+    code_.setSize(generations_.begin());
+    stats_.code_bytes.set(runtime_.end() + generations_.used());
+    if (options_.perf) options_.perf->dropped({cache_.executable() + generations_.begin(), generations_.end() - generations_.begin()});
 }
 
 void TranslatorTier::count(cpu::Stats& out) const {
@@ -74,10 +85,9 @@ void TranslatorTier::translate(Block& block) {
 /// Translates line_, which begins with `head`. False: there was no room, or nothing to translate.
 bool TranslatorTier::translate_line(Block& head, BlockTranslator::Grouping grouping) {
     const Spending spending(core_.time, Doing::Translation);
-    if (code_.here() + kRoomForLine > cache_.size()) {
-        ++stats_.cache_resets;
+    if (!generations_.has_room(code_.here(), kRoomForLine)) {
         head.heat = 1;                           // again when there is room
-        core_.request(Core::kReqFlush);          // blocks and translations go at the next block boundary
+        core_.request(Core::kReqMakeRoom);       // at the next block boundary
         return false;
     }
     const size_t from = code_.here();
@@ -88,7 +98,9 @@ bool TranslatorTier::translate_line(Block& head, BlockTranslator::Grouping group
         return false;
     }
     ++stats_.translated;
-    stats_.code_bytes.set(code_.here());
+    generations_.filled_to(code_.here());
+    core_.blocks->note_code(head, generations_.youngest());
+    stats_.code_bytes.set(runtime_.end() + generations_.used());
     list(head, from);
     head.native = executable(entries->memory);
     head.native_flags = executable(entries->flags);
@@ -204,10 +216,19 @@ void TranslatorTier::enter_remembered(Core& c) {
     return cpu_interp::enter(c, b, c.rip);
 }
 
+/// The block at RIP, to which a direct jump of `from` leads: remembered in its slots, as the interpreter does.
+Block* TranslatorTier::block_in_page(Core& c, const Block& from) {
+    const bool falls_through = ((from.gpa + from.bytes) ^ c.rip) % kPageSize == 0;
+    const Insn* slot = from.end() + (falls_through ? 0 : 1);
+    if (Block* b = slot->flat ? cpu_interp::link_of(slot) : nullptr) return b;
+    Block* b = c.blocks->known(page_down(from.gpa) | (c.rip & kPageMask), from.mode);
+    if (b && slot->flat) cpu_interp::set_link(slot, b);
+    return b;
+}
+
 /// A direct jump inside the page of exit_block.
 void TranslatorTier::follow(Core& c, uint32_t reason) {
-    const Block& from = *c.native.exit_block;
-    Block* b = c.blocks->known(page_down(from.gpa) | (c.rip & kPageMask), from.mode);
+    Block* b = block_in_page(c, *c.native.exit_block);
     if (!b || !cpu_interp::kChain || c.requests.load(std::memory_order_relaxed)) return;
     if (b->native) of(c).link(*b, reason);
     return cpu_interp::enter(c, b, c.rip);

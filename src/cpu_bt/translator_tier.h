@@ -8,6 +8,7 @@
 #include "cpu_bt/code_cache.h"
 #include "cpu_bt/perf_listing.h"
 #include "cpu_bt/tier_stats.h"
+#include "cpu_interp/generations.h"
 #include "cpu_interp/tier.h"
 
 namespace yado::cpu_bt {
@@ -27,6 +28,7 @@ class TranslatorTier final : public cpu_interp::Tier {
 
     void placed(Block& block) override;
     void reset() override;
+    void make_room(cpu_interp::BlockCache& blocks) override;
     const void* untranslated() const override { return executable(runtime_.untranslated()); }
 
     void count(cpu::Stats& out) const override;
@@ -45,6 +47,7 @@ class TranslatorTier final : public cpu_interp::Tier {
     static void go_on(Core& c);
     static void enter_remembered(Core& c);
     static void follow(Core& c, uint32_t reason);
+    static Block* block_in_page(Core& c, const Block& from);
     static uint64_t interpret(Core* core, Block* block, uint32_t n);
     static uint64_t fill(Core* core, uint64_t linear, uint64_t what);
     bool group_served(uint64_t linear, const Miss& m);
@@ -66,6 +69,7 @@ class TranslatorTier final : public cpu_interp::Tier {
     Assembler code_;
     Runtime runtime_;
     BlockTranslator translator_;
+    cpu_interp::Generations generations_;
     Line line_;
     Insn single_[2] = {};       ///< the instruction that interpret() runs, and stop
     bool completed_ = false;    ///< it ran to its end

@@ -25,6 +25,7 @@ void too_long(Core& c, const Insn* i) { c.raise(i, Vec::GP, 0); }
 CodeMode code_mode_of(uint8_t mode) { return static_cast<CodeMode>(mode & 3); }
 
 unsigned bucket_of(uint64_t gpa) { return (gpa ^ gpa >> 6) & 127; }
+unsigned recent_slot(uint64_t gpa, uint8_t mode) { return (gpa ^ gpa >> 13 ^ mode << 5) & (BlockCache::kRecent - 1); }
 
 /// Settles what depends on the place in the block: a RIP-relative operand becomes relative to the block's start.
 void settle(Insn& i, unsigned offset) {
@@ -94,22 +95,54 @@ void BlockCache::drop_pages(std::span<const uint64_t> pages) {
     size_t dropped = 0;
     for (const uint64_t page : pages) dropped += pages_.erase(page);
     core_.counters.pages_dropped.add(dropped);
-    if (dropped != 0) core_.forget_jumps();
+    if (dropped != 0) forget_places();
 }
 
 void BlockCache::drop_all() {
     ++core_.counters.caches_dropped;
     pages_.clear();
     used_ = 0;
+    generations_.reset();
     if (core_.tier) core_.tier->reset();
+    forget_places();
+}
+
+/// Blocks are gone: whoever remembers where one was has to ask again.
+void BlockCache::forget_places() {
+    recent_.fill(nullptr);
     core_.forget_jumps();
 }
 
+template <typename Doomed>
+void BlockCache::drop_if(Doomed doomed) {
+    const size_t dropped = std::erase_if(pages_, [&](const auto& page) { return doomed(page.second); });
+    core_.counters.pages_evicted.add(dropped);
+    if (dropped != 0) forget_places();
+}
+
+void BlockCache::next_generation() {
+    generations_.advance();
+    used_ = generations_.begin();
+    drop_if([&](const Page& page) { return page.decoded & generations_.youngest(); });
+}
+
+void BlockCache::note_code(const Block& block, GenerationSet generation) {
+    const auto page = pages_.find(page_down(block.gpa));
+    YADO_CHECK(page != pages_.end());
+    page->second.code |= generation;
+}
+
+void BlockCache::drop_code(GenerationSet generation) {
+    drop_if([&](const Page& page) { return page.code & generation; });
+}
+
 Block* BlockCache::lookup(uint64_t gpa, uint8_t mode) {
+    Block*& recent = recent_[recent_slot(gpa, mode)];
+    if (recent && recent->gpa == gpa && recent->mode == mode) return recent;
     const auto page = pages_.find(page_down(gpa));
     if (page == pages_.end()) return nullptr;
     for (Block* b = page->second.bucket[bucket_of(gpa)]; b; b = b->next)
-        if (b->gpa == gpa && b->mode == mode) return b;
+        if (b->gpa == gpa && b->mode == mode) return recent = b;
     return nullptr;
 }
 
@@ -169,9 +202,11 @@ Block* BlockCache::make(uint64_t gpa, const uint8_t* host, uint8_t mode) {
 
 Block* BlockCache::place(uint64_t gpa, uint8_t mode, std::span<const Insn> insns, unsigned length) {
     const size_t bytes = slots_for(insns.size()) * sizeof(Insn);
-    if (used_ + bytes > kArenaBytes || pages_.size() >= kMaxPages) drop_all();
+    if (!generations_.has_room(used_, bytes)) next_generation();
+    for (unsigned n = 0; n < Generations::kCount && pages_.size() >= kMaxPages; ++n) next_generation();
     ++core_.counters.blocks_decoded;
     Page& page = pages_[page_down(gpa)];
+    page.decoded |= generations_.youngest();
     Block*& bucket = page.bucket[bucket_of(gpa)];
     Block* b = reinterpret_cast<Block*>(arena_ + used_);
     used_ += bytes;

@@ -1,4 +1,5 @@
-// The decoded code of one vCPU, by guest-physical address, offset and mode. Memory is bounded: a full arena is emptied.
+// The decoded code of one vCPU, by guest-physical address, offset and mode. Memory is bounded: the oldest generation's pages
+// give way (generations.h). A page's blocks die together, wherever they and their translations lie.
 // Thread: the vCPU's own, at block boundaries only.
 #pragma once
 
@@ -10,11 +11,14 @@
 
 #include "cpu_interp/block.h"
 #include "cpu_interp/decode/decode.h"
+#include "cpu_interp/generations.h"
 
 namespace yado::cpu_interp {
 
 class BlockCache {
   public:
+    static constexpr unsigned kRecent = 16384;
+
     explicit BlockCache(Core& core);
     ~BlockCache();
     BlockCache(const BlockCache&) = delete;
@@ -30,7 +34,10 @@ class BlockCache {
 
     void drop_pages(std::span<const uint64_t> pages);
     void drop_all();
-    size_t bytes_used() const { return used_; }
+    /// The tier has put code of this block's page into a generation of its own memory.
+    void note_code(const Block& block, GenerationSet generation);
+    /// Drops the pages that have code in that memory of the tier.
+    void drop_code(GenerationSet generation);
 
   private:
     static constexpr size_t kArenaBytes = 32u << 20;
@@ -39,6 +46,7 @@ class BlockCache {
     static constexpr unsigned kFetchBytes = kMaxBlockBytes + kMaxInsnBytes;
     struct Page {
         std::array<Block*, kBuckets> bucket{};
+        GenerationSet decoded = 0, code = 0;  ///< where its blocks and the tier's code for them lie
     };
     /// Decoded single instructions, found by their bytes: nothing to invalidate.
     struct Single {
@@ -54,12 +62,18 @@ class BlockCache {
     unsigned decode_run(const uint8_t* bytes, unsigned n, uint8_t mode, std::span<Insn> out, unsigned* length);
     Block* place(uint64_t gpa, uint8_t mode, std::span<const Insn> insns, unsigned length);
     unsigned fetch_bytes(uint64_t linear, unsigned want, uint8_t* out);
+    void next_generation();
+    template <typename Doomed>
+    void drop_if(Doomed doomed);
+    void forget_places();
     unsigned within_limit(uint64_t rip) const;
 
     Core& core_;
     std::byte* arena_;
-    size_t used_ = 0;
+    size_t used_ = 0;  ///< the next block's place
+    Generations generations_{0, kArenaBytes};
     std::unordered_map<uint64_t, Page> pages_;
+    std::array<Block*, kRecent> recent_{};  ///< what lookup() has found, by a hash: most of its work is waiting for memory
     std::array<Single, 64> singles_;
 };
 

@@ -46,7 +46,7 @@ void Core::fail(std::string reason) {
 }
 
 void Core::forget_jumps() {
-    std::ranges::fill(jumps, JumpEntry{});
+    if (++jump_epoch % kJumpEpochs == 0) std::ranges::fill(jumps, JumpEntry{});
     context = 0;  // the run loop computes it anew
 }
 

@@ -86,7 +86,8 @@ struct JumpEntry {
     Block* block = nullptr;
     const void* native = nullptr;  ///< the tier's way in (Tier::untranslated() if there is none)
 };
-inline constexpr unsigned kJumpCacheSize = 8192;
+inline constexpr unsigned kJumpCacheSize = 32768;
+inline constexpr uint64_t kJumpEpochs = uint64_t{1} << 20;
 
 /// Arithmetic flags as the host's LAHF and SETO give them: bits 15:8 are SF ZF 0 AF 0 PF 1 CF, bit 0 is OF.
 namespace hflags {
@@ -299,6 +300,7 @@ class Core {
     static constexpr uint32_t kReqFlush = 1u << 17;    ///< TLB and decoded blocks are stale (extents changed)
     static constexpr uint32_t kReqDebug = 1u << 18;    ///< a debugger's watchpoint was hit; TF and DR7 need no request
     static constexpr uint32_t kReqStale = 1u << 19;    ///< code pages were written: Shared holds the list
+    static constexpr uint32_t kReqMakeRoom = 1u << 21; ///< the tier's memory is full
     static constexpr uint32_t kReqFailed = 1u << 20;   ///< the engine gives up: `failure` says why
     void request(uint32_t bits) { requests.fetch_or(bits); }
     /// Ends the guest at the next block boundary: the engine itself is wrong. The first reason counts. The vCPU's thread.
@@ -322,7 +324,8 @@ class Core {
     bool nmi_waiting = false;          ///< Signal::Nmi was seen, NMIs are blocked
     uint64_t chain_base = 0;           ///< CS base that the jump cache's entries outside 64-bit mode were made with
     bool interrupt_waiting = false;    ///< Signal::Interrupt was seen, could not be taken yet
-    uint64_t context = 0;              ///< what jump-cache entries must match: generation, mode, rights; 0: no chaining
+    uint64_t context = 0;              ///< what jump-cache entries must match: epoch, generation, mode, rights; 0: no chaining
+    uint64_t jump_epoch = 0;           ///< how often all of them were void
     uint32_t pauses = 0;
     Counters counters;
     TimeSplit* time = nullptr;         ///< nullptr: nobody asked

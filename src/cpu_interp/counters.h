@@ -9,7 +9,8 @@ namespace yado::cpu_interp {
 struct Counters {
     Counter blocks_decoded;
     Counter pages_dropped;     ///< that held decoded code, because their bytes changed
-    Counter caches_dropped;    ///< times that all decoded code went: arena full, extents changed
+    Counter pages_evicted;     ///< that held decoded code, to make room
+    Counter caches_dropped;    ///< times that all decoded code went: extents changed
     Counter walks;             ///< page tables walked for data or code
     Counter page_faults;       ///< that those walks ended in
     Counter spaces_kept;       ///< loads of CR3 that found the PCID's entries

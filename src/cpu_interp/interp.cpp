@@ -139,6 +139,7 @@ std::optional<cpu::Exit> InterpVcpu::serve_requests() {
         c.tlb_flush_all();
         c.blocks->drop_all();
     }
+    if (take(Core::kReqMakeRoom) && c.tier) c.tier->make_room(*c.blocks);
     take(Core::kReqDebug);
     if (take(bit(cpu::Signal::Init))) init();
     if (take(bit(cpu::Signal::Sipi))) start_up();

@@ -46,7 +46,7 @@ void refresh_context(Core& c) {
         c.forget_jumps();
     }
     const uint64_t id = c.mmu == Mmu::User ? c.system->generation : c.system->kernel_epoch;
-    c.context = id << 4 | static_cast<uint64_t>(c.code_mode) << 2 | static_cast<uint64_t>(c.mmu);
+    c.context = c.jump_epoch % kJumpEpochs << 44 | id << 4 | static_cast<uint64_t>(c.code_mode) << 2 | static_cast<uint64_t>(c.mmu);
 }
 
 const void* native_entry(const Core& c, const Block& b) {

@@ -17,6 +17,8 @@ class Tier {
     virtual void placed(Block& block) = 0;
     /// All blocks are gone; no translation may be entered any more.
     virtual void reset() = 0;
+    /// Core::kReqMakeRoom, between blocks: the tier's memory is full.
+    virtual void make_room(BlockCache& blocks) = 0;
     /// Where translated code goes for a block that has no translation: leaves for the interpreter with the jump entry.
     virtual const void* untranslated() const = 0;
     /// Appends what it counted. Any thread.

@@ -25,7 +25,7 @@ struct FetchEntry {
     uint64_t generation = 0;
     bool global = false;
 };
-inline constexpr unsigned kFetchSize = 256;
+inline constexpr unsigned kFetchSize = 2048;
 
 /// A hash of the linear pages that jump-cache entries lie in: no false negatives.
 class CodePages {
