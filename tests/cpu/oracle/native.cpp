@@ -128,7 +128,7 @@ namespace {
 
 struct Caught {
     bool any;
-    uint64_t rip, rflags;
+    uint64_t rip, rflags, rsp;
     uint16_t ss;
     Trap trap;
 };
@@ -149,9 +149,11 @@ extern "C" void yado_native_signal_body(int number, siginfo_t*, void* context) {
         return;
     }
     const auto vector = static_cast<uint8_t>(regs[REG_TRAPNO]);
-    g_caught = {true, static_cast<uint64_t>(regs[REG_RIP]), static_cast<uint64_t>(regs[REG_EFL]), static_cast<uint16_t>(regs[REG_CSGSFS] >> 48),
+    g_caught = {true, static_cast<uint64_t>(regs[REG_RIP]), static_cast<uint64_t>(regs[REG_EFL]),
+                static_cast<uint64_t>(regs[REG_RSP]), static_cast<uint16_t>(regs[REG_CSGSFS] >> 48),
                 {vector, static_cast<uint32_t>(regs[REG_ERR]), vector == 14 ? static_cast<uint64_t>(regs[REG_CR2]) : 0}};
     regs[REG_RIP] = reinterpret_cast<greg_t>(&yado_native_exit);
+    regs[REG_RSP] = reinterpret_cast<greg_t>(&g_caught);   // any canonical address: some processors' IRET refuses others
     regs[REG_EFL] &= ~0x100ll;   // TF that the case has set would trap on the way out
     regs[REG_CSGSFS] = (regs[REG_CSGSFS] & 0x0000'ffff'ffff'0000) | 0x002b'0000'0000'0033;
 }
@@ -262,7 +264,10 @@ Outcome Native::run(const Case& test) {
     std::memcpy(result.out.high.data(), n.out_high, sizeof n.out_high);
     std::memcpy(result.out.selectors.data(), n.out_selectors, sizeof n.out_selectors);
     result.out.selectors[1] = test.mode == Mode::Long ? kLongCode : n.far_entry.cs;   // the way out changed it
-    if (g_caught.any) result.out.selectors[2] = g_caught.ss;
+    if (g_caught.any) {
+        result.out.selectors[2] = g_caught.ss;
+        result.out.gpr[4] = g_caught.rsp;
+    }
     result.out.rip = g_caught.any ? g_caught.rip : n.compat ? n.far_entry.eip + test.code.size() : test.at + test.code.size();
     result.out.rflags = g_caught.any ? g_caught.rflags : n.out_rflags;
     result.trapped = g_caught.any;
