@@ -25,6 +25,7 @@ uint16_t written_by(const Insn& i, const Form& f) {
     if (is(f, &T::multiply) || is(f, &T::divide)) return bit(cpu::RAX) | bit(cpu::RDX);
     if (is(f, &T::compare_exchange)) return bit(cpu::RAX);
     if (is(f, &T::exchange_accumulator)) return bit(cpu::RAX) | bit(i.reg);
+    if (is(f, &T::x87_status_to_ax)) return bit(cpu::RAX);
     if (is(f, &T::sign_extend_accumulator) || is(f, &T::accumulator_immediate)) return bit(cpu::RAX);
     if (is(f, &T::sign_extend_into_rdx)) return bit(cpu::RDX);
     if (is(f, &T::lea) || is(f, &T::move_immediate) || is(f, &T::byte_swap) || is(f, &T::pop_register)) return bit(i.reg);

@@ -293,6 +293,7 @@ unsigned operand_bytes(const Insn& i, const Form& f) {
 Form form_of(const Insn& i, const cpu::CpuModel& model) {
     if (i.vex) return vex_form(i, model);
     if (const Form f = vector_form(i, model); f.translate) return f;
+    if (const Form f = x87_form(i, model); f.translate) return f;
     if (i.map == Map::One) return one_byte_form(i);
     if (i.map == Map::Of) return two_byte_form(i, model);
     if (i.map == Map::Of38) return three_byte_form(i, model);

@@ -5,6 +5,7 @@
 //   rsp            the vCPU thread's own stack, at the same place in all translated code
 //   the other 12   guest registers; the four that compilers use least stay in Core::gpr ("at home")
 //   xmm0 to 15     the guest's, while NativeState::vectors says so
+//   st0 to 7       the guest's, and x87's control and status words, while NativeState::x87 says so
 //   EFLAGS         the guest's arithmetic flags, or nothing: FlagTracker knows
 #pragma once
 
@@ -50,6 +51,7 @@ YADO_AT(kExitLink, native.exit_link);
 YADO_AT(kKept, native.kept);
 YADO_AT(kMissed, native.missed);
 YADO_AT(kVectors, native.vectors);
+YADO_AT(kX87, native.x87);
 YADO_AT(kGroup, native.group);
 YADO_AT(kStoreSize, native.store_size);
 YADO_AT(kStoreLog, native.store_log);

@@ -81,6 +81,7 @@ Rm BlockTranslator::checked_access(AccessKind kind, unsigned size, bool write, A
         code_.load(kRcx, at::group(place.group));
         return Rm::at(kRcx, -1, 0, place.at);
     }
+    store_pointer();
     before_check();
     if (place.group < 0) {
         linear(0);

@@ -1,6 +1,6 @@
 // SSE and AVX forms by opcode map and mandatory prefix: each is the same instruction on the same XMM or YMM registers.
-// Instructions on MMX registers, with implicit operands or with two results, gathers and masked moves are left to the
-// interpreter. SDM vol. 2, appendix A. Which VEX encodings exist the interpreter's decoder has settled before.
+// Instructions with implicit operands or with two results, gathers and masked moves are left to the interpreter; those on MMX
+// registers are in x87_forms.cpp. SDM vol. 2, appendix A. Which VEX encodings exist the interpreter's decoder has settled before.
 #include <array>
 #include <initializer_list>
 

@@ -18,6 +18,7 @@ struct NativeState {
     Block* exit_head = nullptr;     ///< first block of the line whose access missed
     uint64_t group[16] = {};        ///< host addresses that serve several accesses of a block
     bool vectors = false;           ///< XMM registers (and MXCSR) are in the host's
+    bool x87 = false;               ///< x87 and MMX registers are in the host's, all exceptions masked
     uint32_t store_size = 0;        ///< of the store that is about to be logged (cpu_bt/store_log.h)
     void* store_log = nullptr;      ///< where its record goes
 };
