@@ -58,6 +58,16 @@ class BlockTranslator {
     void multiply(const Insn& i, const Form& f);
     void divide(const Insn& i, const Form& f);
     void compare_exchange(const Insn& i, const Form& f);
+    void compare_exchange_pair(const Insn& i, const Form& f);
+    void bit_string(const Insn& i, const Form& f);
+    void compare_strings(const Insn& i, const Form& f);
+    void fence(const Insn& i, const Form& f);
+    void flags_to_ah(const Insn& i, const Form& f);
+    void ah_to_flags(const Insn& i, const Form& f);
+    void direction_flag(const Insn& i, const Form& f);
+    void from_segment(const Insn& i, const Form& f);
+    void swap_gs(const Insn& i, const Form& f);
+    void read_tsc(const Insn& i, const Form& f);
     void lea(const Insn& i, const Form& f);
     void move_immediate(const Insn& i, const Form& f);
     void move_immediate_byte(const Insn& i, const Form& f);
@@ -181,6 +191,7 @@ class BlockTranslator {
     void registers_form(const Insn& i, const Form& f);
     void memory_form(const Insn& i, const Form& f);
     void high_byte_form(const Insn& i, const Form& f);
+    void two_high_bytes(const Insn& i, const Form& f);
     void put_high_byte(HostReg whole, HostReg byte);
     void push_kept();
     void adjust_stack(int32_t by);

@@ -44,6 +44,8 @@ YADO_AT(kCpl, cpl);
 YADO_AT(kRequests, requests);
 YADO_AT(kRipPage, native.rip_page);
 YADO_AT(kFpu, native.fpu);
+YADO_AT(kSystem, native.system);
+YADO_AT(kCr4, cr4);
 YADO_AT(kExitBlock, native.exit_block);
 YADO_AT(kExitHead, native.exit_head);
 YADO_AT(kExitInsn, native.exit_insn);
@@ -62,6 +64,9 @@ YADO_AT(kSegments, seg);
 #undef YADO_AT
 constexpr int group(int n) { return kGroup + 8 * n; }
 constexpr int home(unsigned guest) { return kGpr + 8 * static_cast<int>(guest); }
+constexpr int selector(unsigned segment) {
+    return kSegments + static_cast<int>(segment * sizeof(cpu::Segment) + offsetof(cpu::Segment, selector));
+}
 constexpr int segment_base(unsigned segment) {
     return kSegments + static_cast<int>(segment * sizeof(cpu::Segment) + offsetof(cpu::Segment, base));
 }

@@ -40,6 +40,11 @@ constexpr Form immediate(Form f) {
     f.immediate = 1;
     return f;
 }
+constexpr Form string_comparison() {
+    Form f = immediate(unaligned(xmm(Use::Read)));
+    f.translate = &T::compare_strings;
+    return f;
+}
 constexpr Form setting_flags(Form f) {
     f.flags_set = flag::All;
     f.changes_flags = true;
@@ -181,6 +186,7 @@ void add_later_levels(Builder b) {
     b.put(2, k66, {0x0b}, immediate(xmm(Use::Modify, Width::Qword)));
     b.range(2, k66, 0x0c, 0x0f, immediate(kBoth));
     b.range(2, k66, 0x40, 0x42, immediate(kBoth));
+    b.range(2, k66, 0x60, 0x63, setting_flags(string_comparison()));
     b.put(1, k66, {0xdb, 0xdc, 0xdd, 0xde, 0xdf}, kBoth, Feature::AESNI);
     b.put(2, k66, {0xdf}, immediate(kBoth), Feature::AESNI);
     b.put(2, k66, {0x44}, immediate(kBoth), Feature::PCLMULQDQ);

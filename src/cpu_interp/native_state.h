@@ -10,6 +10,7 @@ struct Block;
 struct NativeState {
     uint64_t rip_page = 0;          ///< linear page of the running code; set at every change of page
     const void* fpu = nullptr;      ///< Core::fpu
+    void* system = nullptr;         ///< Core::system
     Block* exit_block = nullptr;    ///< where translated code was left, and before which instruction
     uint32_t exit_insn = 0;
     uint32_t exit_link = 0;         ///< offset in the code cache of the jump that could go on; 0: none
