@@ -18,6 +18,7 @@ import picture
 BARS = {
     "integer": ("integer", 2, 1.5),
     "float": ("floating point", 8, 1.5),
+    "x87": ("x87 and MMX", None, 1.5),
     "linpack": ("LINPACK", 8, 1.5),
     "vector": ("AVX2", None, 1.5),
     "crypto": ("OpenSSL", 15, 1.5),

@@ -20,7 +20,7 @@ struct program {
 };
 
 /* each ends with name NULL */
-extern const struct program kInteger[], kFloat[], kLinpack[], kVector[], kCrypto[], kZip[], kMemory[], kSystem[], kParallel[];
+extern const struct program kInteger[], kFloat[], kX87[], kLinpack[], kVector[], kCrypto[], kZip[], kMemory[], kSystem[], kParallel[];
 
 /* common.c */
 double now(void);                                           /* seconds, monotonic */

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct program* const kGroups[] = {kInteger, kFloat, kLinpack, kVector, kCrypto, kZip, kMemory, kSystem, kParallel};
+static const struct program* const kGroups[] = {kInteger, kFloat, kX87, kLinpack, kVector, kCrypto, kZip, kMemory, kSystem, kParallel};
 
 static void list(void) {
     for (size_t g = 0; g < sizeof kGroups / sizeof *kGroups; g++)

@@ -55,6 +55,8 @@ constexpr auto kFeatures = std::to_array<FeatureBit>({
     {Feature::SYSCALL, "syscall", kExt1, Edx, 11},
     {Feature::CLFLUSHOPT, "clflushopt", k7, Ebx, 23},
     {Feature::RDPID, "rdpid", k7, Ecx, 22},
+    {Feature::FDP_EXCPTN_ONLY, "fdp_excptn_only", k7, Ebx, 6},
+    {Feature::ZERO_FCS_FDS, "zero_fcs_fds", k7, Ebx, 13},
 });
 static_assert(kFeatures.size() == static_cast<size_t>(Feature::Count));
 static_assert([] {
@@ -71,7 +73,8 @@ constexpr FeatureSet kRequired3 = kRequired2 | feature_set({AVX, AVX2, BMI1, BMI
 // What a level also shows where the engine has it. SMAP is not among them: a kernel that sees it brackets every user
 // copy with STAC and CLAC, which a software engine pays for; "host" shows it.
 constexpr FeatureSet kSystem = feature_set(
-    {FSGSBASE, SMEP, UMIP, ERMS, FSRM, INVPCID, PCID, X2APIC, TSC_DEADLINE, PDPE1GB, RDTSCP, PREFETCHW, CLFLUSHOPT});
+    {FSGSBASE, SMEP, UMIP, ERMS, FSRM, INVPCID, PCID, X2APIC, TSC_DEADLINE, PDPE1GB, RDTSCP, PREFETCHW, CLFLUSHOPT,
+     FDP_EXCPTN_ONLY, ZERO_FCS_FDS});
 // XSAVE comes with AVX: alone it saves nothing that FXSAVE does not, and processors that have only it are unknown to
 // software (QEMU's emulation fails on its XRSTOR).
 constexpr FeatureSet kOptional2 = kSystem | feature_set({RDRAND});

@@ -25,6 +25,10 @@ uint16_t written_by(const Insn& i, const Form& f) {
     if (is(f, &T::multiply) || is(f, &T::divide)) return bit(cpu::RAX) | bit(cpu::RDX);
     if (is(f, &T::compare_exchange)) return bit(cpu::RAX);
     if (is(f, &T::exchange_accumulator)) return bit(cpu::RAX) | bit(i.reg);
+    if (is(f, &T::x87_status_to_ax) || is(f, &T::flags_to_ah)) return bit(cpu::RAX);
+    if (is(f, &T::compare_exchange_pair)) return bit(cpu::RAX) | bit(cpu::RDX);
+    if (is(f, &T::compare_strings)) return bit(cpu::RCX);
+    if (is(f, &T::read_tsc)) return bit(cpu::RAX) | bit(cpu::RDX) | bit(cpu::RCX);
     if (is(f, &T::sign_extend_accumulator) || is(f, &T::accumulator_immediate)) return bit(cpu::RAX);
     if (is(f, &T::sign_extend_into_rdx)) return bit(cpu::RDX);
     if (is(f, &T::lea) || is(f, &T::move_immediate) || is(f, &T::byte_swap) || is(f, &T::pop_register)) return bit(i.reg);
@@ -55,6 +59,7 @@ void AccessGroups::find(const Line& line, std::span<const Form> forms) {
             for (unsigned guest = 0; guest < values_.size(); ++guest) unknown(guest);
             continue;
         }
+        if (is(f, &T::swap_gs)) close_all();  // addresses with the old base
         accesses_of(n, line[n], f);
         effects_of(*line[n].insn, f);
     }
@@ -89,7 +94,7 @@ AccessGroups::Address AccessGroups::stack_address(unsigned guest, int64_t offset
 
 void AccessGroups::operand_access(unsigned n, const Step& step, const Form& f) {
     const Insn& i = *step.insn;
-    if (i.addrsize != 8) return;
+    if (i.addrsize != 8 || is(f, &T::bit_string)) return;
     const unsigned size = operand_bytes(i, f);
     const bool exchange = is(f, &T::modrm) && i.map == Map::One && (i.opcode & 0xfe) == 0x86;
     add(n, AccessKind::Operand, address_of(step), size, writes(f.rm), f.aligned || i.lock || exchange);

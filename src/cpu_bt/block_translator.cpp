@@ -24,7 +24,8 @@ std::optional<BlockTranslator::Entries> BlockTranslator::translate(const Line& l
     line_ = &line;
     mmu_ = line[0].block->mode >> cpu_interp::kModeMmuShift;
     n_ = 0;
-    done_ = vectors_ = executed_ = false;
+    done_ = vectors_ = x87_ = executed_ = false;
+    pointer_ = -1;
     cold_.clear();
     calls_.clear();
     find_forms();
@@ -65,7 +66,7 @@ bool BlockTranslator::host_flags_first() const {
     for (unsigned n = 0; n < line_->size(); ++n) {
         const Insn& i = *(*line_)[n].insn;
         const Form& f = forms_[n];
-        if (!f.translate) return false;
+        if (!f.translate || f.x87) return false;
         if (f.flags_read && !f.ends_block) return !i.mem;
         if (f.ends_block) return f.translate == &BlockTranslator::jump_if || f.translate == &BlockTranslator::jump;
         const bool touches_memory = (i.mem && f.rm != Use::None) || f.translate == &BlockTranslator::push_register ||
@@ -103,10 +104,12 @@ BlockTranslator::Entries BlockTranslator::enter() {
 void BlockTranslator::instruction(unsigned n) {
     const Form& f = forms_[n];
     const Step& step = (*line_)[n];
+    if (!f.notes_pointer && !stays(*step.insn, f)) store_pointer();
     if (!f.translate) return run_interpreted();
     if (f.ends_block && step.path != Path::End) return continue_line(*step.insn, f, step.path);
     (this->*f.translate)(*step.insn, f);
     if (done_ || !step.last_of_block() || step.path != Path::End) return;
+    store_pointer();
     executed_ = true;
     go_direct(after(*step.insn));
 }
@@ -122,7 +125,7 @@ void BlockTranslator::run_interpreted() {
     code_.mov(code_.eax, (*line_)[n_].n);
     call_block_part(BlockPart::Interpret, n_);
     flags_.set(Place::Both);
-    vectors_ = false;
+    vectors_ = x87_ = false;
 }
 
 // --- flags --------------------------------------------------------------------------------------------------------------
@@ -146,13 +149,14 @@ void BlockTranslator::cold(unsigned condition, Cold::Kind kind) { add_cold(code_
 void BlockTranslator::cold_always(Cold::Kind kind) { add_cold(code_.jump(), kind); }
 
 void BlockTranslator::add_cold(size_t jump, Cold::Kind kind, uint32_t target) {
-    cold_.push_back({.kind = kind, .jump = jump, .insn = n_, .executed = executed_, .vectors = vectors_, .flags = flags_.place(), .target = target});
+    cold_.push_back({.kind = kind, .jump = jump, .insn = n_, .executed = executed_, .vectors = vectors_, .x87 = x87_,
+                     .flags = flags_.place(), .target = target});
 }
 
 /// Misses of the running instruction go on here.
 void BlockTranslator::resume_here() {
     for (auto c = cold_.rbegin(); c != cold_.rend() && c->insn == n_; ++c)
-        if (c->kind != Cold::Kind::LoadVectors) c->resume = code_.here();
+        if (c->kind != Cold::Kind::LoadVectors && c->kind != Cold::Kind::LoadX87) c->resume = code_.here();
 }
 
 void BlockTranslator::call_block_part(BlockPart part, unsigned insn) {
@@ -200,6 +204,7 @@ size_t BlockTranslator::emit_block_part(BlockPart part, Block* block) {
     switch (part) {
     case BlockPart::Leave: code_.jump_to(runtime_.leave()); break;
     case BlockPart::Miss: code_.jump_to(runtime_.miss()); break;
+    case BlockPart::LoadX87: code_.jump_to(runtime_.load_x87()); break;
     default: code_.jump_to(runtime_.load_vectors());
     }
     return start;
@@ -219,6 +224,10 @@ void BlockTranslator::cold_part(const Cold& c) {
         exit_for((*line_)[c.insn].n);
         call_block_part(BlockPart::LoadVectors, c.insn);
         return code_.jump_to(c.resume);
+    case Cold::Kind::LoadX87:
+        exit_for((*line_)[c.insn].n);
+        call_block_part(BlockPart::LoadX87, c.insn);
+        return code_.jump_to(c.resume);
     }
 }
 
@@ -232,9 +241,10 @@ void BlockTranslator::interpret_part(const Cold& c) {
         exit_for(n + 1);
         return jump_block_part(BlockPart::Leave, c.insn);
     }
-    if (c.vectors) {
+    if (c.vectors || c.x87) {
         exit_for(n + 1);
-        call_block_part(BlockPart::LoadVectors, c.insn);
+        if (c.vectors) call_block_part(BlockPart::LoadVectors, c.insn);
+        if (c.x87) call_block_part(BlockPart::LoadX87, c.insn);
         FlagTracker::emit_load(code_);
     }
     code_.jump_to(c.resume);

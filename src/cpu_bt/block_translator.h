@@ -46,12 +46,28 @@ class BlockTranslator {
     void modrm(const Insn& i, const Form& f);
     void vector(const Insn& i, const Form& f);
     void vector_zero(const Insn& i, const Form& f);
+    void x87(const Insn& i, const Form& f);
+    void x87_control(const Insn& i, const Form& f);
+    void x87_load_control(const Insn& i, const Form& f);
+    void x87_status_to_ax(const Insn& i, const Form& f);
+    void mmx(const Insn& i, const Form& f);
+    void mmx_and_vector(const Insn& i, const Form& f);
     void bit_manipulation(const Insn& i, const Form& f);
     void accumulator_immediate(const Insn& i, const Form& f);
     void shift_by_cl(const Insn& i, const Form& f);
     void multiply(const Insn& i, const Form& f);
     void divide(const Insn& i, const Form& f);
     void compare_exchange(const Insn& i, const Form& f);
+    void compare_exchange_pair(const Insn& i, const Form& f);
+    void bit_string(const Insn& i, const Form& f);
+    void compare_strings(const Insn& i, const Form& f);
+    void fence(const Insn& i, const Form& f);
+    void flags_to_ah(const Insn& i, const Form& f);
+    void ah_to_flags(const Insn& i, const Form& f);
+    void direction_flag(const Insn& i, const Form& f);
+    void from_segment(const Insn& i, const Form& f);
+    void swap_gs(const Insn& i, const Form& f);
+    void read_tsc(const Insn& i, const Form& f);
     void lea(const Insn& i, const Form& f);
     void move_immediate(const Insn& i, const Form& f);
     void move_immediate_byte(const Insn& i, const Form& f);
@@ -85,6 +101,7 @@ class BlockTranslator {
             Leave,        ///< leave translated code in front of `insn`
             Follow,       ///< leave for `target` (page offset); may be linked: `jump` is patched
             LoadVectors,  ///< bring XMM registers in, go on at `resume`
+            LoadX87,      ///< bring the x87 state in, go on at `resume`
         };
         Kind kind;
         size_t jump;            ///< the jump that leads here (Assembler::bind)
@@ -92,6 +109,7 @@ class BlockTranslator {
         size_t resume = 0;
         bool executed = false;  ///< Leave: behind the instruction, not in front of it
         bool vectors = false;   ///< XMM registers are expected at `resume`
+        bool x87 = false;       ///< the x87 state is
         FlagTracker::Place flags = FlagTracker::Place::Dead;  ///< at the jump
         uint32_t target = 0;
         size_t retry = 0;       ///< Miss: where the lookup of rax begins
@@ -99,7 +117,7 @@ class BlockTranslator {
         Miss access{};
     };
     /// Ends of cold parts that all of a block share; emitted once if called.
-    enum class BlockPart : uint8_t { Interpret, LoadVectors, Leave, Miss };
+    enum class BlockPart : uint8_t { Interpret, LoadVectors, LoadX87, Leave, Miss };
     struct Call {
         size_t jump;
         BlockPart part;
@@ -173,6 +191,7 @@ class BlockTranslator {
     void registers_form(const Insn& i, const Form& f);
     void memory_form(const Insn& i, const Form& f);
     void high_byte_form(const Insn& i, const Form& f);
+    void two_high_bytes(const Insn& i, const Form& f);
     void put_high_byte(HostReg whole, HostReg byte);
     void push_kept();
     void adjust_stack(int32_t by);
@@ -181,6 +200,11 @@ class BlockTranslator {
     HostReg value_of(unsigned guest, HostReg scratch);
     void set_guest(unsigned guest, HostReg from);
     void need_vectors();
+    void need_x87();
+    /// True for instructions that never leave translated code: the pointer may wait for a later one.
+    static bool stays(const Insn& i, const Form& f);
+    /// Stores FIP if an x87 instruction has changed it since it was stored last. Clobbers rax and rcx.
+    void store_pointer();
     HostReg host(unsigned guest) const { return kHostOf[guest]; }
     /// The r/m operand to be read without rax: a register, its home, or [rcx].
     Rm source(const Insn& i, const Form& f);
@@ -215,6 +239,8 @@ class BlockTranslator {
     bool done_ = false;              ///< control never comes to the end of what is emitted
     bool executed_ = false;          ///< the running instruction is complete; what follows is the way on
     bool vectors_ = false;           ///< XMM registers are in the host's at this point
+    bool x87_ = false;               ///< the x87 state is
+    int pointer_ = -1;               ///< page offset that FIP is still to be set to, or -1
     FlagTracker flags_;
     AccessGroups groups_;
     std::array<Form, kMaxSteps> forms_;

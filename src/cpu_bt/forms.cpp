@@ -95,6 +95,10 @@ Table one_byte_table() {
     t[0xa8].translate = t[0xa9].translate = &T::accumulator_immediate;
     t[0x9c] = special(&T::push_flags);
     t[0x9c].flags_read = flag::All;
+    t[0x9f] = special(&T::flags_to_ah);
+    t[0x9f].flags_read = flag::All & ~flag::O;
+    t[0x9e] = special(&T::ah_to_flags, flag::All & ~flag::O);
+    t[0xfc] = t[0xfd] = special(&T::direction_flag);
     t[0xfa] = special(&T::clear_interrupt_flag);
     t[0xf5] = t[0xf8] = t[0xf9] = special(&T::carry_flag, flag::C);
     t[0xf5].flags_read = flag::C;
@@ -149,7 +153,14 @@ Form increment_group(const Insn& i, unsigned group) {
     return f;
 }
 
-Form one_byte_form(const Insn& i) {
+/// MOV from a segment register to a general one.
+Form from_segment(const Insn& i, unsigned group) {
+    Form f = modrm(Use::None, Use::Write);
+    f.translate = &T::from_segment;
+    return i.mem || group > cpu::GS ? kInterpreted : f;
+}
+
+Form one_byte_form(const Insn& i, const cpu::CpuModel& model) {
     static const Table table = one_byte_table();
     const unsigned group = i.modrm >> 3 & 7;
     if (i.opcode >= 0x80 && i.opcode <= 0x83) return arithmetic_group(i, group);
@@ -159,6 +170,8 @@ Form one_byte_form(const Insn& i) {
     if ((i.opcode == 0xc6 || i.opcode == 0xc7) && group != 0) return kInterpreted;
     if (i.opcode == 0x90 && i.reg == 0) return i.rep ? kInterpreted : special(&T::nothing);
     if (i.opcode == 0x63 && i.opsize != 8) return kInterpreted;
+    if (i.opcode == 0x8c) return from_segment(i, group);
+    if ((i.opcode == 0x9e || i.opcode == 0x9f) && !model.has(cpu::Feature::LAHF_LM)) return kInterpreted;
     return table[i.opcode];
 }
 
@@ -224,6 +237,33 @@ Form counting(uint8_t set) {
     return f;
 }
 
+/// CMPXCHG8B, CMPXCHG16B.
+Form compare_exchange_pair(const Insn& i, const cpu::CpuModel& model) {
+    if (i.mandatory != Mandatory::None || (i.opsize == 8 && !model.has(cpu::Feature::CX16))) return kInterpreted;
+    Form f = modrm(Use::None, Use::Modify, flag::Z, i.opsize == 8 ? Width::Xmm : Width::Qword);
+    f.translate = &T::compare_exchange_pair;
+    f.aligned = i.opsize == 8;
+    return f;
+}
+
+/// Bits of memory, by a signed offset in a register that reaches beyond the operand.
+Form bit_string(const Insn& i) {
+    Form f = bit_test(i.opcode == 0xa3 ? Use::Read : Use::Modify);
+    f.translate = &T::bit_string;
+    return f;
+}
+
+Form system_form(const Insn& i, const cpu::CpuModel& model) {
+    if (i.opcode == 0x31) return special(&T::read_tsc);
+    if (i.modrm == 0xf8) return special(&T::swap_gs);
+    return i.modrm == 0xf9 && model.has(cpu::Feature::RDTSCP) ? special(&T::read_tsc) : kInterpreted;
+}
+
+/// 0F AE: LFENCE, MFENCE, SFENCE.
+Form fence(const Insn& i, unsigned group) {
+    return !i.mem && i.mandatory == Mandatory::None && group >= 5 ? special(&T::fence) : kInterpreted;
+}
+
 Form two_byte_form(const Insn& i, const cpu::CpuModel& model) {
     static const Table table = two_byte_table();
     const unsigned group = i.modrm >> 3 & 7;
@@ -234,7 +274,10 @@ Form two_byte_form(const Insn& i, const cpu::CpuModel& model) {
     }
     if (i.opcode == 0xbc && i.rep && model.has(cpu::Feature::BMI1)) return counting(flag::C | flag::Z);
     if (i.opcode == 0xbd && i.rep && model.has(cpu::Feature::LZCNT)) return counting(flag::C | flag::Z);
-    if (i.mem && (i.opcode & 0xe7) == 0xa3) return kInterpreted;  // bit strings reach beyond the operand
+    if (i.mem && (i.opcode & 0xe7) == 0xa3) return bit_string(i);
+    if (i.opcode == 0xc7) return i.mem && group == 1 ? compare_exchange_pair(i, model) : kInterpreted;
+    if (i.opcode == 0xae) return fence(i, group);
+    if (i.opcode == 0x01 || i.opcode == 0x31) return i.mandatory == Mandatory::None ? system_form(i, model) : kInterpreted;
     if (i.opcode == 0xc3 && (!i.mem || i.mandatory != Mandatory::None || i.opsize == 2)) return kInterpreted;
     if (i.opcode >= 0xc8 && i.opcode <= 0xcf && i.opsize == 2) return kInterpreted;
     if (i.opcode == 0xa4 || i.opcode == 0xac) {
@@ -293,7 +336,8 @@ unsigned operand_bytes(const Insn& i, const Form& f) {
 Form form_of(const Insn& i, const cpu::CpuModel& model) {
     if (i.vex) return vex_form(i, model);
     if (const Form f = vector_form(i, model); f.translate) return f;
-    if (i.map == Map::One) return one_byte_form(i);
+    if (const Form f = x87_form(i, model); f.translate) return f;
+    if (i.map == Map::One) return one_byte_form(i, model);
     if (i.map == Map::Of) return two_byte_form(i, model);
     if (i.map == Map::Of38) return three_byte_form(i, model);
     return kInterpreted;

@@ -31,7 +31,7 @@ constexpr bool reads(Use u) { return u == Use::Read || u == Use::Modify; }
 constexpr bool writes(Use u) { return u == Use::Write || u == Use::Modify; }
 
 /// An operand's size in bytes where it is not the operand size.
-enum class Width : uint8_t { Operand = 0, Byte = 1, Word = 2, Dword = 4, Qword = 8, Xmm = 16 };
+enum class Width : uint8_t { Operand = 0, Byte = 1, Word = 2, Dword = 4, Qword = 8, Tbyte = 10, Xmm = 16 };
 
 /// What VEX.L and VEX.W make of a memory operand's size.
 enum class VexSize : uint8_t {
@@ -57,6 +57,8 @@ struct Form {
     bool vector_reg = false, vector_rm = false;
     bool aligned = false;            ///< a memory operand of 16 bytes that is not aligned raises #GP
     bool mandatory = false;          ///< the 66, F3 or F2 prefix is part of the opcode, beside any that sets the operand size
+    bool x87 = false;                ///< needs the x87 state in the host's
+    bool notes_pointer = false;      ///< changes FIP: x87's instructions, but for those that control it
     bool not_at_home = false;        ///< the memory form means something else: an r/m register must be in a register
 };
 
@@ -65,6 +67,8 @@ Form vector_form(const Insn& i, const cpu::CpuModel& model);
 
 /// The same for VEX-encoded instructions, as vector_form and for BMI.
 Form vex_form(const Insn& i, const cpu::CpuModel& model);
+/// x87, MMX, and SSE instructions with an MMX operand.
+Form x87_form(const Insn& i, const cpu::CpuModel& model);
 /// A memory operand's size in bytes.
 unsigned operand_bytes(const Insn& i, const Form& f);
 

@@ -5,6 +5,7 @@
 //   rsp            the vCPU thread's own stack, at the same place in all translated code
 //   the other 12   guest registers; the four that compilers use least stay in Core::gpr ("at home")
 //   xmm0 to 15     the guest's, while NativeState::vectors says so
+//   st0 to 7       the guest's, and x87's control and status words, while NativeState::x87 says so
 //   EFLAGS         the guest's arithmetic flags, or nothing: FlagTracker knows
 #pragma once
 
@@ -43,6 +44,8 @@ YADO_AT(kCpl, cpl);
 YADO_AT(kRequests, requests);
 YADO_AT(kRipPage, native.rip_page);
 YADO_AT(kFpu, native.fpu);
+YADO_AT(kSystem, native.system);
+YADO_AT(kCr4, cr4);
 YADO_AT(kExitBlock, native.exit_block);
 YADO_AT(kExitHead, native.exit_head);
 YADO_AT(kExitInsn, native.exit_insn);
@@ -50,6 +53,7 @@ YADO_AT(kExitLink, native.exit_link);
 YADO_AT(kKept, native.kept);
 YADO_AT(kMissed, native.missed);
 YADO_AT(kVectors, native.vectors);
+YADO_AT(kX87, native.x87);
 YADO_AT(kGroup, native.group);
 YADO_AT(kStoreSize, native.store_size);
 YADO_AT(kStoreLog, native.store_log);
@@ -60,6 +64,9 @@ YADO_AT(kSegments, seg);
 #undef YADO_AT
 constexpr int group(int n) { return kGroup + 8 * n; }
 constexpr int home(unsigned guest) { return kGpr + 8 * static_cast<int>(guest); }
+constexpr int selector(unsigned segment) {
+    return kSegments + static_cast<int>(segment * sizeof(cpu::Segment) + offsetof(cpu::Segment, selector));
+}
 constexpr int segment_base(unsigned segment) {
     return kSegments + static_cast<int>(segment * sizeof(cpu::Segment) + offsetof(cpu::Segment, base));
 }

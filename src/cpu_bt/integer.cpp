@@ -6,7 +6,8 @@ namespace yado::cpu_bt {
 namespace {
 
 constexpr HostReg kGuestRax = kHostOf[cpu::RAX], kGuestRcx = kHostOf[cpu::RCX], kGuestRsp = kHostOf[cpu::RSP], kGuestRbp = kHostOf[cpu::RBP];
-static_assert(kHostOf[cpu::RDX] == kRdx);
+static_assert(kHostOf[cpu::RDX] == kRdx && kHostOf[cpu::RBX] == kRbx);
+constexpr HostReg kLent = kGuestRbp;
 
 const Xbyak::Reg64 kStack = Assembler::r64(kGuestRsp);
 
@@ -98,6 +99,22 @@ void BlockTranslator::compare_exchange(const Insn& i, const Form& f) {
     resume_here();
 }
 
+/// CMPXCHG8B, CMPXCHG16B. RAX and RCX hold the guest's, so another register is lent for the address.
+void BlockTranslator::compare_exchange_pair(const Insn& i, const Form& f) {
+    const bool wide = i.opsize == 8;
+    const Rm rm = only_rcx(memory_operand(i, wide ? 16 : 8, true, wide || i.lock ? Aligned::Yes : Aligned::No));
+    keep_flags_for(f);
+    code_.store(at::kKept, kLent);
+    code_.encode({.opcode = 0x8d, .w = true}, kLent, rm);
+    code_.move(kRcx, kGuestRcx);
+    code_.move(kRax, kGuestRax);
+    code_.encode({.map = Map::Of, .opcode = 0xc7, .lock = i.lock, .w = wide}, 1, Rm::at(kLent));
+    flags_.changed();
+    code_.move(kGuestRax, kRax);
+    code_.load(kLent, at::kKept);
+    resume_here();
+}
+
 void BlockTranslator::lea(const Insn& i, const Form&) {
     const HostReg to = host(i.reg) == kAtHome ? kRax : host(i.reg);
     code_.encode({.opcode = 0x8d, .w = i.opsize == 8}, to, effective(i));
@@ -150,6 +167,30 @@ void BlockTranslator::carry_flag(const Insn& i, const Form& f) {
     keep_flags_for(f);
     code_.db(i.opcode);
     flags_.changed();
+}
+
+/// LAHF and SAHF; AH is in bits 15:8 of RAX's host register.
+void BlockTranslator::flags_to_ah(const Insn&, const Form& f) {
+    keep_flags_for(f);
+    code_.move(kRcx, kGuestRax);
+    code_.lahf();
+    code_.mov(code_.ch, code_.ah);
+    code_.move(kGuestRax, kRcx);
+}
+
+void BlockTranslator::ah_to_flags(const Insn&, const Form& f) {
+    keep_flags_for(f);
+    code_.move(kRax, kGuestRax);
+    code_.sahf();
+    flags_.changed();
+}
+
+/// CLD, STD: the host's own stays clear.
+void BlockTranslator::direction_flag(const Insn& i, const Form&) {
+    before_check();
+    if (i.opcode & 1) code_.or_(code_.dword[code_.rbp + at::kSysflags], static_cast<uint32_t>(cpu::rflags::DF));
+    else code_.and_(code_.dword[code_.rbp + at::kSysflags], ~static_cast<uint32_t>(cpu::rflags::DF));
+    flags_.destroyed();
 }
 
 /// BMI1 and BMI2: three operands in general registers. MULX reads RDX, which is where the guest's is.

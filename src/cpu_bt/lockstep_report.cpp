@@ -75,8 +75,6 @@ void add_fpu(std::string& text, const Difference& d) {
     for (unsigned n = 0; n < 8; ++n) row(fmt::format("st{}", n), 32 + 16 * n, 16);
     for (unsigned n = 0; n < 16; ++n) row(fmt::format("xmm{}", n), 160 + 16 * n, 16);
     for (unsigned n = 0; n < 16; ++n) row(fmt::format("ymm{}h", n), 416 + 16 * n, 16);
-    add_row(text, "fcs fds", fmt::format("{:x} {:x}", d.before.fcs, d.before.fds), fmt::format("{:x} {:x}", d.translator.fcs, d.translator.fds),
-            fmt::format("{:x} {:x}", d.interpreter.fcs, d.interpreter.fds));
 }
 
 void add_memory(std::string& text, const Difference& d) {

@@ -15,8 +15,6 @@ void Registers::take(Core& c) {
     icount = c.icount;
     aflags = c.aflags;
     std::memcpy(fpu.data(), c.fpu.get(), fpu.size());
-    fcs = c.fpu->fcs;
-    fds = c.fpu->fds;
 }
 
 void Registers::put(Core& c) const {
@@ -28,14 +26,12 @@ void Registers::put(Core& c) const {
     c.icount = icount;
     c.aflags = aflags;
     std::memcpy(static_cast<void*>(c.fpu.get()), fpu.data(), fpu.size());
-    c.fpu->fcs = fcs;
-    c.fpu->fds = fds;
 }
 
 bool Difference::any() const {
     const Registers &t = translator, &i = interpreter;
     return t.gpr != i.gpr || (rip && t.rip != i.rip) || t.sysflags != i.sysflags || ((t.aflags ^ i.aflags) & Registers::kArithmetic) ||
-           t.fpu != i.fpu || t.fcs != i.fcs || t.fds != i.fds || !memory.empty() || !interpreter_raised.empty();
+           t.fpu != i.fpu || !memory.empty() || !interpreter_raised.empty();
 }
 
 void StoredBytes::keep(const StoreLog& log) {

@@ -27,7 +27,6 @@ struct Registers {
     uint16_t aflags;
     /// As Fpu begins: FXSAVE's layout, then the upper halves of YMM. What lies behind them are the interpreter's own temporaries.
     std::array<std::byte, offsetof(cpu_interp::Fpu, temporary)> fpu;
-    uint16_t fcs, fds;
 };
 
 /// Bytes that one of two engines stored or both did, and that are not the same afterwards.

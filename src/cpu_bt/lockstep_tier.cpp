@@ -54,7 +54,7 @@ LockstepTier::LockstepTier(Core& core, OnDifference on_difference, CodeCache cac
       on_difference_(std::move(on_difference)),
       cache_(std::move(cache)),
       code_(cache_.writable(), cache_.size()),
-      runtime_(code_, {interpret, TranslatorTier::begin_vectors, fill, TranslatorTier::find}, core.wiring.model.has(cpu::Feature::AVX)),
+      runtime_(code_, {interpret, TranslatorTier::begin_vectors, TranslatorTier::begin_x87, fill, TranslatorTier::find}, core.wiring.model.has(cpu::Feature::AVX)),
       translator_(code_, runtime_, core.wiring.model, FlagMode::Strict, Purpose::Compare) {
     core_.observer = this;
 }

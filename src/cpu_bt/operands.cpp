@@ -87,6 +87,7 @@ Rm BlockTranslator::checked_access(AccessKind kind, unsigned size, bool write, A
         code_.load(kRcx, at::group(place.group));
         return Rm::at(kRcx, -1, 0, place.at);
     }
+    store_pointer();
     before_check();
     if (place.group < 0) {
         linear(0);
@@ -132,6 +133,25 @@ Rm BlockTranslator::only_rcx(const Rm& rm) {
     if (rm.base != kRax) return rm;
     code_.lea(code_.rcx, code_.ptr[code_.rax + code_.rcx]);
     return Rm::at(kRcx);
+}
+
+/// BT, BTS, BTR, BTC of memory by a register: the operand is that which holds the bit.
+void BlockTranslator::bit_string(const Insn& i, const Form& f) {
+    const bool wide = i.opsize == 8;
+    const unsigned size = i.opsize;
+    const Rm rm = only_rcx(access(AccessKind::Operand, size, writes(f.rm), i.lock ? Aligned::Yes : Aligned::No, [&](int32_t) {
+        linear_address(i, 0);
+        code_.encode({.opcode = static_cast<uint8_t>(wide ? 0x8b : 0x63), .w = true}, kRcx, Rm::of(value_of(i.reg, kRcx)));
+        code_.sar(code_.rcx, wide ? 6 : 5);
+        code_.encode({.opcode = 0x8d, .w = true}, kRax, Rm::at(kRax, kRcx, wide ? 3 : 2));
+    }));
+    code_.encode({.opcode = 0x8b}, kRax, Rm::of(value_of(i.reg, kRax)));
+    code_.and_(code_.eax, wide ? 63 : 31);  // the flags are in memory since the check
+    code_.store(at::kKept, kRax);
+    keep_flags_for(f);
+    code_.load(kRax, at::kKept);
+    emit(i, f, kRax, rm);
+    resume_here();
 }
 
 // --- registers --------------------------------------------------------------------------------------------------------------
@@ -250,6 +270,7 @@ void BlockTranslator::high_byte_form(const Insn& i, const Form& f) {
     const auto is_high = [&](unsigned r) { return r >= 4 && r < 8; };
     const bool high_reg = f.reg != Use::None && f.reg_width == Width::Byte && is_high(i.reg);
     const bool high_rm = !i.mem && f.rm != Use::None && f.rm_width == Width::Byte && is_high(i.rm);
+    if (high_reg && high_rm) return two_high_bytes(i, f);
     Rm memory;
     if (i.mem) memory = only_rcx(memory_operand(i, 1, writes(f.rm)));
     keep_flags_for(f);
@@ -262,6 +283,19 @@ void BlockTranslator::high_byte_form(const Insn& i, const Form& f) {
     emit(i, f, reg, rm);
     if (high_reg ? writes(f.reg) : writes(f.rm)) put_high_byte(whole, byte);
     if (i.mem) resume_here();
+}
+
+/// One of them may be written.
+void BlockTranslator::two_high_bytes(const Insn& i, const Form& f) {
+    keep_flags_for(f);
+    const HostReg reg = host(i.reg - 4), rm = host(i.rm - 4);
+    code_.move(kRax, rm);
+    code_.movzx(code_.ecx, code_.ah);
+    code_.move(kRax, reg);
+    code_.movzx(code_.eax, code_.ah);
+    emit(i, f, kRax, Rm::of(kRcx));
+    if (writes(f.reg)) put_high_byte(reg, kRax);
+    else if (writes(f.rm)) put_high_byte(rm, kRcx);
 }
 
 void BlockTranslator::put_high_byte(HostReg whole, HostReg byte) {
@@ -290,6 +324,16 @@ void BlockTranslator::need_vectors() {
 void BlockTranslator::vector(const Insn& i, const Form& f) {
     need_vectors();
     i.mem ? memory_form(i, f) : registers_form(i, f);
+}
+
+/// PCMPISTRI and its kind: the lengths may be in RAX and RDX, the index goes to ECX.
+void BlockTranslator::compare_strings(const Insn& i, const Form& f) {
+    need_vectors();
+    const Rm rm = i.mem ? only_rcx(memory_operand(i, 16, false)) : Rm::of(i.rm);
+    if (i.opcode < 0x62) code_.move(kRax, kHostOf[cpu::RAX]);
+    emit(i, f, i.reg, rm);
+    if (i.opcode & 1) code_.mov(Assembler::r32(kHostOf[cpu::RCX]), code_.ecx);
+    if (i.mem) resume_here();
 }
 
 /// VZEROUPPER, VZEROALL.

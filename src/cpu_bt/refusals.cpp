@@ -34,6 +34,9 @@ bool BlockTranslator::refuses(const Insn& i, const Form& f) const {
     if (is(f, {&T::move_immediate_byte})) return high_byte(i, i.reg);
     if (is(f, {&T::bit_manipulation})) return writes(f.reg) && writes(f.vvvv) && (at_home(i.vvvv) || at_home(i.reg));
     if (is(f, {&T::compare_exchange})) return !i.mem || has_high_byte(i, f) || at_home(i.reg);
+    if (is(f, {&T::compare_exchange_pair})) return i.opsize == 2;
+    if (is(f, {&T::bit_string})) return i.opsize == 2 || i.addrsize != 8;
+    if (is(f, {&T::read_tsc, &T::swap_gs})) return purpose_ == Purpose::Compare;  // never the same twice; not put back between two runs
     if (is(f, {&T::multiply})) return has_high_byte(i, f);
     if (is(f, {&T::shift_by_cl})) return has_high_byte(i, f) || (i.mem && f.reg != Use::None && at_home(i.reg));
     return is(f, {&T::modrm}) && refuses_modrm(i, f);
@@ -44,7 +47,7 @@ bool BlockTranslator::refuses_modrm(const Insn& i, const Form& f) const {
     if (!has_high_byte(i, f)) return false;
     const bool high_reg = f.reg != Use::None && f.reg_width == Width::Byte && high_byte(i, i.reg);
     const bool high_rm = !i.mem && f.rm != Use::None && f.rm_width == Width::Byte && high_byte(i, i.rm);
-    return (high_reg && high_rm) || (f.reg != Use::None && !high_reg && at_home(i.reg));
+    return (high_reg && high_rm && writes(f.reg) && writes(f.rm)) || (f.reg != Use::None && !high_reg && at_home(i.reg));
 }
 
 }  // namespace yado::cpu_bt

@@ -13,6 +13,9 @@ namespace {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Winvalid-offsetof"
 constexpr int kXmmAt = static_cast<int>(offsetof(Fpu, xmm)), kHighAt = static_cast<int>(offsetof(Fpu, ymm_high));
+constexpr int kStAt = static_cast<int>(offsetof(Fpu, st)), kTagsAt = static_cast<int>(offsetof(Fpu, ftw));
+constexpr int kImageAt = static_cast<int>(offsetof(Fpu, host_image));
+static_assert(offsetof(Fpu, fcw) == 0 && offsetof(Fpu, fsw) == 2);
 #pragma GCC diagnostic pop
 
 constexpr int jump_entry(size_t member) { return at::kJumps + static_cast<int>(member); }
@@ -24,6 +27,7 @@ Runtime::Runtime(Assembler& code, const Callbacks& callbacks, bool upper_halves)
     emit_leave();
     emit_interpret(callbacks);
     emit_load_vectors(callbacks);
+    emit_load_x87(callbacks);
     emit_miss(callbacks);
     emit_find(callbacks);
     emit_untranslated();
@@ -82,6 +86,28 @@ void Runtime::vectors_out() {
     code_.bind(none);
 }
 
+/// If it is in the host's: back into Fpu, and what the ABI wants of the host's. FOP, FIP and FDP are not taken: the translation
+/// keeps the guest's, and the host's tell of its own addresses. Clobbers rax, rcx, xmm0.
+void Runtime::x87_out() {
+    code_.cmp(code_.byte[code_.rbp + at::kX87], 0);
+    const size_t none = code_.jump_if(cc::kEqual);
+    code_.load(kRcx, at::kFpu);
+    code_.encode({.map = cpu_interp::Map::Of, .opcode = 0xae, .w = true}, 0, Rm::at(kRcx, -1, 0, kImageAt));  // FXSAVE64
+    code_.mov(code_.eax, code_.dword[code_.rcx + kImageAt]);
+    code_.mov(code_.dword[code_.rcx], code_.eax);
+    code_.mov(code_.al, code_.byte[code_.rcx + kImageAt + kTagsAt]);
+    code_.mov(code_.byte[code_.rcx + kTagsAt], code_.al);
+    for (int n = 0; n < 8; ++n) {
+        code_.movaps(code_.xmm0, code_.xword[code_.rcx + kImageAt + kStAt + 16 * n]);
+        code_.movaps(code_.xword[code_.rcx + kStAt + 16 * n], code_.xmm0);
+    }
+    code_.emms();
+    code_.mov(code_.dword[code_.rbp + at::kKept], cpu_interp::kHostControl);
+    code_.fldcw(code_.ptr[code_.rbp + at::kKept]);
+    code_.mov(code_.byte[code_.rbp + at::kX87], 0);
+    code_.bind(none);
+}
+
 /// rdi = the Core; other arguments are set already. In a called part: the stack is 8 off.
 void Runtime::call_out(const void* function) {
     code_.sub(code_.rsp, 8);
@@ -106,19 +132,21 @@ void Runtime::emit_leave() {
     leave_ = code_.here();
     registers_out(false);
     vectors_out();
+    x87_out();
     leave_saved_ = code_.here();
     code_.add(code_.rsp, 8);
     for (const HostReg r : {kR15, kR14, kR13, kR12, kRbp, kRbx}) code_.pop(Assembler::r64(r));
     code_.ret();
 }
 
-/// eax: instruction, rcx: block. Returns with the flags in both places, XMM registers in Fpu.
+/// eax: instruction, rcx: block. Returns with the flags in both places, XMM and x87 registers in Fpu.
 void Runtime::emit_interpret(const Callbacks& callbacks) {
     interpret_ = code_.here();
     registers_out(false);
     code_.mov(code_.edx, code_.eax);
     code_.mov(code_.rsi, code_.rcx);
     vectors_out();
+    x87_out();
     call_out(reinterpret_cast<const void*>(callbacks.interpret));
     code_.test(code_.eax, code_.eax);
     const size_t leaving = code_.jump_if(cc::kNotEqual);
@@ -147,7 +175,7 @@ void Runtime::emit_load_vectors(const Callbacks& callbacks) {
     code_.jump_to(leave_);
 }
 
-/// A call that leaves XMM registers as they are. Clobbers rcx.
+/// A call that leaves XMM registers as they are. Those of x87 stay where they are: C++ code computes by SSE. Clobbers rcx.
 void Runtime::vectors_around(const void* function) {
     code_.cmp(code_.byte[code_.rbp + at::kVectors], 0);
     const size_t none = code_.jump_if(cc::kEqual);
@@ -160,6 +188,21 @@ void Runtime::vectors_around(const void* function) {
     code_.bind(none);
     call_out(function);
     code_.bind(done);
+}
+
+/// Leaves in front of exit_insn if x87 instructions cannot run natively now.
+void Runtime::emit_load_x87(const Callbacks& callbacks) {
+    load_x87_ = code_.here();
+    registers_out(true);
+    vectors_around(reinterpret_cast<const void*>(callbacks.begin_x87));
+    registers_in(true);
+    code_.mov(code_.byte[code_.rbp + at::kX87], code_.al);
+    code_.test(code_.eax, code_.eax);
+    const size_t refused = code_.jump_if(cc::kEqual);
+    code_.ret();
+    code_.bind(refused);
+    code_.add(code_.rsp, 8);
+    code_.jump_to(leave_);
 }
 
 void Runtime::emit_miss(const Callbacks& callbacks) {

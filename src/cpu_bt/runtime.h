@@ -3,6 +3,7 @@
 //   enter()        C++ -> translated code, until it is left
 //   interpret      run one instruction by the interpreter in the middle of a block
 //   load_vectors   XMM registers and MXCSR into the host's
+//   load_x87       x87 state into the host's
 //   find           the jump cache does not know a target: look at the decoded blocks
 //   miss           the TLB does not serve an access: walk the page tables, or fault
 //   leave          translated code -> C++, guest registers back into Core; NativeState says why
@@ -27,6 +28,8 @@ struct Callbacks {
     uint64_t (*interpret)(Core* core, cpu_interp::Block* block, uint32_t n);
     /// Makes MXCSR the guest's. 0: vector instructions have to be interpreted now.
     uint64_t (*begin_vectors)(Core* core);
+    /// Puts the x87 state into the host's; XMM registers may be lost. 0: x87 and MMX instructions have to be interpreted now.
+    uint64_t (*begin_x87)(Core* core);
     /// Fills the TLB: what tlb_fill() answers. `what` as packed by Miss.
     uint64_t (*fill)(Core* core, uint64_t linear, uint64_t what);
     /// Enters the block at NativeState::missed into the jump cache. 0: it can't.
@@ -53,7 +56,7 @@ struct Miss {
     }
 };
 
-/// Offsets of the shared parts; `interpret`, `load_vectors` and `miss` are called, `leave` is jumped to.
+/// Offsets of the shared parts; `interpret`, `load_vectors`, `load_x87` and `miss` are called, `leave` is jumped to.
 class Runtime {
   public:
     /// upper_halves: YMM registers, not XMM registers, are the guest's vectors.
@@ -61,6 +64,7 @@ class Runtime {
 
     size_t interpret() const { return interpret_; }
     size_t load_vectors() const { return load_vectors_; }
+    size_t load_x87() const { return load_x87_; }
     /// rcx: a packed Miss; NativeState::missed, exit_block. Returns with rax = the linear address, ZF: try again.
     size_t miss() const { return miss_; }
     /// rax: a target that the jump cache does not know. Returns with rax as it was, ZF clear: try again.
@@ -78,6 +82,7 @@ class Runtime {
     void emit_leave();
     void emit_interpret(const Callbacks& callbacks);
     void emit_load_vectors(const Callbacks& callbacks);
+    void emit_load_x87(const Callbacks& callbacks);
     void emit_miss(const Callbacks& callbacks);
     void emit_find(const Callbacks& callbacks);
     void emit_untranslated();
@@ -87,12 +92,13 @@ class Runtime {
     void save_vectors(HostReg fpu);
     void load_vectors_from(HostReg fpu);
     void vectors_out();
+    void x87_out();
     void vectors_around(const void* function);
     void call_out(const void* function);
 
     Assembler& code_;
     bool upper_halves_;
-    size_t enter_ = 0, leave_ = 0, leave_saved_ = 0, interpret_ = 0, load_vectors_ = 0, miss_ = 0, find_ = 0, untranslated_ = 0, log_store_ = 0, end_ = 0;
+    size_t enter_ = 0, leave_ = 0, leave_saved_ = 0, interpret_ = 0, load_vectors_ = 0, load_x87_ = 0, miss_ = 0, find_ = 0, untranslated_ = 0, log_store_ = 0, end_ = 0;
 };
 
 }  // namespace yado::cpu_bt

@@ -37,7 +37,7 @@ TranslatorTier::TranslatorTier(Core& core, const TierOptions& options, CodeCache
       options_(options),
       cache_(std::move(cache)),
       code_(cache_.writable(), cache_.size()),
-      runtime_(code_, {interpret, begin_vectors, fill, find}, core.wiring.model.has(cpu::Feature::AVX)),
+      runtime_(code_, {interpret, begin_vectors, begin_x87, fill, find}, core.wiring.model.has(cpu::Feature::AVX)),
       translator_(code_, runtime_, core.wiring.model, options.flags),
       generations_(runtime_.end(), cache_.size()) {
     single_[1].run = stop;
@@ -274,6 +274,11 @@ uint64_t TranslatorTier::begin_vectors(Core* core) {
     const bool avx = c.cr4 & cpu::cr4::OSXSAVE && (c.xcr0 & kVectorState) == kVectorState;
     if (c.wiring.model.has(cpu::Feature::AVX) && !avx) return 0;  // VEX instructions would have to be #UD
     return cpu_interp::fpu_host_mxcsr(*c.fpu);
+}
+
+uint64_t TranslatorTier::begin_x87(Core* core) {
+    if (core->cr0 & (cpu::cr0::EM | cpu::cr0::TS)) return 0;
+    return cpu_interp::fpu_host_x87(*core->fpu);
 }
 
 uint64_t TranslatorTier::fill(Core* core, uint64_t linear, uint64_t what) {

@@ -35,6 +35,7 @@ class TranslatorTier final : public cpu_interp::Tier {
 
     // Callbacks that suit any tier.
     static uint64_t begin_vectors(Core* core);
+    static uint64_t begin_x87(Core* core);
     static uint64_t find(Core* core);
 
   private:

@@ -1,6 +1,6 @@
 // SSE and AVX forms by opcode map and mandatory prefix: each is the same instruction on the same XMM or YMM registers.
-// Instructions on MMX registers, with implicit operands or with two results, gathers and masked moves are left to the
-// interpreter. SDM vol. 2, appendix A. Which VEX encodings exist the interpreter's decoder has settled before.
+// Instructions with implicit operands or with two results, gathers and masked moves are left to the interpreter; those on MMX
+// registers are in x87_forms.cpp. SDM vol. 2, appendix A. Which VEX encodings exist the interpreter's decoder has settled before.
 #include <array>
 #include <initializer_list>
 
@@ -38,6 +38,11 @@ constexpr Form unaligned(Form f) {
 }
 constexpr Form immediate(Form f) {
     f.immediate = 1;
+    return f;
+}
+constexpr Form string_comparison() {
+    Form f = immediate(unaligned(xmm(Use::Read)));
+    f.translate = &T::compare_strings;
     return f;
 }
 constexpr Form setting_flags(Form f) {
@@ -181,6 +186,7 @@ void add_later_levels(Builder b) {
     b.put(2, k66, {0x0b}, immediate(xmm(Use::Modify, Width::Qword)));
     b.range(2, k66, 0x0c, 0x0f, immediate(kBoth));
     b.range(2, k66, 0x40, 0x42, immediate(kBoth));
+    b.range(2, k66, 0x60, 0x63, setting_flags(string_comparison()));
     b.put(1, k66, {0xdb, 0xdc, 0xdd, 0xde, 0xdf}, kBoth, Feature::AESNI);
     b.put(2, k66, {0xdf}, immediate(kBoth), Feature::AESNI);
     b.put(2, k66, {0x44}, immediate(kBoth), Feature::PCLMULQDQ);

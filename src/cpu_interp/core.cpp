@@ -20,6 +20,7 @@ Core::Core(const cpu::VcpuWiring& w, Shared& s)
       blocks(std::make_unique<BlockCache>(*this)),
       system(std::make_unique<SystemState>(w)) {
     native.fpu = fpu.get();
+    native.system = system.get();
     shared.add(*this);
 }
 

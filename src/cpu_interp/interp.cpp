@@ -272,7 +272,8 @@ cpu::FeatureSet supported_features() {
     using enum cpu::Feature;
     cpu::FeatureSet set = fpu_supported_features() | integer_host_features();
     for (const cpu::Feature f : {CX16, MOVBE, POPCNT, RDRAND, FSGSBASE, SMEP, ERMS, INVPCID, RDSEED, SMAP, UMIP, FSRM, PCID,
-                                 X2APIC, TSC_DEADLINE, PDPE1GB, RDTSCP, LAHF_LM, PREFETCHW, NX, SYSCALL, CLFLUSHOPT, RDPID})
+                                 X2APIC, TSC_DEADLINE, PDPE1GB, RDTSCP, LAHF_LM, PREFETCHW, NX, SYSCALL, CLFLUSHOPT, RDPID, FDP_EXCPTN_ONLY,
+                                 ZERO_FCS_FDS})
         set |= uint64_t{1} << static_cast<unsigned>(f);
     return set;
 }

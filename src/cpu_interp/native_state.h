@@ -10,6 +10,7 @@ struct Block;
 struct NativeState {
     uint64_t rip_page = 0;          ///< linear page of the running code; set at every change of page
     const void* fpu = nullptr;      ///< Core::fpu
+    void* system = nullptr;         ///< Core::system
     Block* exit_block = nullptr;    ///< where translated code was left, and before which instruction
     uint32_t exit_insn = 0;
     uint32_t exit_link = 0;         ///< offset in the code cache of the jump that could go on; 0: none
@@ -18,6 +19,7 @@ struct NativeState {
     Block* exit_head = nullptr;     ///< first block of the line whose access missed
     uint64_t group[16] = {};        ///< host addresses that serve several accesses of a block
     bool vectors = false;           ///< XMM registers (and MXCSR) are in the host's
+    bool x87 = false;               ///< x87 and MMX registers are in the host's, all exceptions masked
     uint32_t store_size = 0;        ///< of the store that is about to be logged (cpu_bt/store_log.h)
     void* store_log = nullptr;      ///< where its record goes
 };

@@ -4,7 +4,8 @@
 // a vCPU runs, and fpu_leave() brings them back:
 //   MXCSR  from the first SSE floating-point instruction until fpu_leave(): rounding, FTZ, DAZ and sticky flags are then
 //          the host's. C++ code that runs meanwhile would round the guest's way and leave its flags to the guest.
-//   x87    only inside an unbroken run of x87 instructions; it never escapes from the handlers of fpu/.
+//   x87    only inside an unbroken run of x87 instructions; it never escapes from the handlers of fpu/. In translated code
+//          (cpu_bt/runtime.h) from the first x87 or MMX instruction until that code is left.
 //
 // Thread: the vCPU's own.
 #pragma once
@@ -62,7 +63,6 @@ struct alignas(64) Fpu {
             Xmm temporary_high[16];
         };
     };
-    uint16_t fcs = 0, fds = 0;
     MxcsrPlace place = MxcsrPlace::Memory;
     bool x87_in_host = false;
     uint32_t host_mxcsr = mxcsr::kReset;  ///< to be restored by fpu_leave
@@ -94,6 +94,12 @@ inline void fpu_leave(Fpu& fpu) {
 /// Puts the guest's MXCSR into the host's for more than one instruction. false: the guest has unmasked an exception, so
 /// that each instruction has to be looked at.
 bool fpu_host_mxcsr(Fpu& fpu);
+/// Puts the guest's x87 registers into the host's; XMM registers are lost. The caller brings them back by FXSAVE64 to
+/// `host_image`, of which FOP, FIP and FDP are not the guest's. false: the guest has unmasked an exception, so that the
+/// interpreter has to run each instruction.
+bool fpu_host_x87(Fpu& fpu);
+/// What the host's control word is while the guest's x87 state is not there: the ABI's.
+inline constexpr uint16_t kHostControl = x87::kControlInit;
 /// The guest's MXCSR with the flags up to now.
 uint32_t fpu_mxcsr(Fpu& fpu);
 /// LDMXCSR; the caller has checked the reserved bits.

@@ -9,6 +9,7 @@
 #include <cstddef>
 
 #include "cpu_interp/fpu/ops.h"
+#include "cpu_interp/fpu/x87_encoding.h"
 
 namespace yado::cpu_interp {
 
@@ -64,24 +65,14 @@ MemoryStub memory_stub(const Insn* i) {
     return reinterpret_cast<MemoryStub>(reinterpret_cast<uintptr_t>(yado_x87_memory_forms) + n * 4);
 }
 
-/// Bytes of the memory operand: positive: read, negative: written, 0: not an instruction of this file.
-constexpr int8_t kOperand[8][8] = {
-    {4, 4, 4, 4, 4, 4, 4, 4},        // D8
-    {4, 0, -4, -4, 0, 0, 0, 0},      // D9
-    {4, 4, 4, 4, 4, 4, 4, 4},        // DA
-    {4, -4, -4, -4, 0, 10, 0, -10},  // DB
-    {8, 8, 8, 8, 8, 8, 8, 8},        // DC
-    {8, -8, -8, -8, 0, 0, 0, 0},     // DD
-    {2, 2, 2, 2, 2, 2, 2, 2},        // DE
-    {2, -2, -2, -2, 10, 8, -10, -8}  // DF
-};
-int operand_size(const Insn* i) { return kOperand[i->opcode & 7][reg_field(i)]; }
+int operand_size(const Insn* i) { return x87_operand_size(*i); }
 
 // --- between Fpu and the host -------------------------------------------------------------------------------------------
 
 bool all_masked(const Fpu& f) { return (f.fcw & x87::kExceptions) == x87::kExceptions; }
 
-[[gnu::noinline]] void to_host(Fpu& f) {
+/// XMM registers are lost.
+void load_host(Fpu& f) {
     uint8_t* const image = f.host_image;
     std::memcpy(image, &f, 6);
     std::memset(image + 6, 0, 18);  // FOP, FIP, FDP: the guest's are kept apart
@@ -91,15 +82,16 @@ bool all_masked(const Fpu& f) { return (f.fcw & x87::kExceptions) == x87::kExcep
                  : : "r"(image)
                  : "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
                    "xmm12", "xmm13", "xmm14", "xmm15");
+}
+[[gnu::noinline]] void to_host(Fpu& f) {
+    load_host(f);
     f.x87_in_host = true;
 }
 
 [[gnu::noinline]] void from_host(Fpu& f) {
-    static constexpr uint16_t kHostControl = x87::kControlInit;
     uint8_t* const image = f.host_image;
     asm volatile("fxsave64 (%0)" : : "r"(image) : "memory");
     if (!all_masked(f)) asm volatile("fninit");
-    else if (f.fcw == kHostControl) asm volatile("emms");
     else asm volatile("emms\n\tfldcw %0" : : "m"(kHostControl));
     std::memcpy(&f.fsw, image + 2, 3);
     std::memcpy(f.st, image + 32, sizeof f.st);
@@ -124,21 +116,16 @@ bool stays_in_host(const Fpu& f, const Insn* i) {
     return (h == x87_register || h == x87_read || h == x87_write || h == x87_register_flags) && all_masked(f);
 }
 
-/// The last non-control instruction's pointers (SDM vol. 1, 8.1.8).
-void note_instruction(Core& c, const Insn* i) {
-    Fpu& f = *c.fpu;
-    f.fip = c.rip_of(i);
-    f.fcs = c.seg[cpu::CS].selector;
-    f.fop = (i->opcode & 7u) << 8 | i->modrm;
-}
-void note_operand(Core& c, const Insn* i) {
-    c.fpu->fdp = c.effective(i);
-    c.fpu->fds = c.seg[i->seg].selector;
-}
+/// Notes the instruction pointer, and where an unmasked exception comes up the opcode and the operand's address, too; not so the
+/// selectors: as processors do whose CPUID shows FDP_EXCPTN_ONLY and ZERO_FCS_FDS (SDM vol. 1, 8.1.8 and 8.1.9).
 void finish(Core& c, const Insn* i) {
     Fpu& f = *c.fpu;
-    note_instruction(c, i);
-    if (!stays_in_host(f, i)) leave_host(f);
+    f.fip = c.rip_of(i);
+    if (stays_in_host(f, i)) return;
+    leave_host(f);
+    if (!(f.fsw & x87::ES)) [[likely]] return;
+    f.fop = (i->opcode & 7u) << 8 | i->modrm;
+    if (i->mem) f.fdp = c.effective(i);
 }
 
 // --- the lighter way for memory forms --------------------------------------------------------------------------------------
@@ -172,7 +159,7 @@ void light_load(Fpu& f, const Insn* i) {
     const uint16_t status = host_status();
     set_top(f, (f.top() - 1) & 7);
     asm volatile("fstpt %0" : "=m"(f.st[0]));
-    set_host_control(x87::kControlInit);
+    set_host_control(kHostControl);
     std::memset(f.st[0].reserved, 0, sizeof f.st[0].reserved);
     f.ftw |= 1 << f.top();
     f.fsw = (f.fsw & ~kC1) | (status & (kC1 | x87::kExceptions));
@@ -191,7 +178,7 @@ void light_st0(Fpu& f, const Insn* i) {
     } else {
         asm volatile("fstpt %0" : "=m"(f.st[0]));
     }
-    set_host_control(x87::kControlInit);
+    set_host_control(kHostControl);
 }
 
 /// Executes a memory form on Fpu::operand.
@@ -254,7 +241,6 @@ void x87_read(Core& c, const Insn* i) {
         c.load_slow(i, linear, f.operand, size);
     }
     execute_memory_form(f, i);
-    note_operand(c, i);
     finish(c, i);
     return next(c, i);
 }
@@ -299,7 +285,6 @@ void x87_write(Core& c, const Insn* i) {
     } else {
         write_slow(c, i, linear, size);
     }
-    note_operand(c, i);
     finish(c, i);
     return next(c, i);
 }
@@ -321,23 +306,13 @@ void fwait(Core& c, const Insn* i) {
     return next(c, i);
 }
 
-/// Reserved register forms (SDM vol. 2, tables ); the undocumented aliases of FCOM, FXCH, FSTP are not: they run.
-bool reserved_form(uint8_t opcode, uint8_t modrm) {
-    const auto in = [&](uint8_t first, uint8_t last) { return modrm >= first && modrm <= last; };
-    switch (opcode) {
-    case 0xd9: return in(0xd1, 0xd7) || in(0xe2, 0xe3) || in(0xe6, 0xe7) || modrm == 0xef;
-    case 0xda: return modrm >= 0xe0 && modrm != 0xe9;
-    case 0xdb: return in(0xe5, 0xe7) || modrm >= 0xf8;
-    case 0xdd: return modrm >= 0xf0;
-    case 0xde: return in(0xd8, 0xdf) && modrm != 0xd9;
-    case 0xdf: return in(0xe1, 0xe7) || modrm >= 0xf8;
-    default: return false;
-    }
-}
-
-bool sets_flags(const Insn& i) { return (i.opcode == 0xdb || i.opcode == 0xdf) && i.modrm >= 0xe8 && i.modrm <= 0xf7; }
-
 }  // namespace
+
+bool fpu_host_x87(Fpu& f) {
+    if (!all_masked(f)) return false;
+    load_host(f);
+    return true;
+}
 
 /// With CR0.NE clear a PC raises IRQ 13 through FERR# and waits; #MF at the same instruction stands for it here, as no
 /// supported guest runs x87 exceptions through the PIC.
@@ -352,12 +327,12 @@ Handler select_x87(const Insn& i) {
     if (const Handler h = select_x87_environment(i)) return h;
     if (i.mem) {
         const int size = operand_size(&i);
-        if (size < 0 && reg_field(&i) == 1) return x87_fisttp;
+        if (is_fisttp(i)) return x87_fisttp;
         return size > 0 ? x87_read : size < 0 ? x87_write : nullptr;
     }
-    if (reserved_form(i.opcode, i.modrm)) return nullptr;
-    if (i.opcode == 0xdb && i.modrm >= 0xe0 && i.modrm <= 0xe4) return x87_nothing;
-    return sets_flags(i) ? x87_register_flags : x87_register;
+    if (x87_reserved(i)) return nullptr;
+    if (x87_does_nothing(i)) return x87_nothing;
+    return x87_sets_flags(i) ? x87_register_flags : x87_register;
 }
 
 }  // namespace yado::cpu_interp

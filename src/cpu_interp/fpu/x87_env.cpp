@@ -40,7 +40,7 @@ Layout layout_of(const Core& c, const Insn* i) {
     return {i->opsize != 2, !(c.cr0 & cpu::cr0::PE) || (c.sysflags & cpu::rflags::VM)};
 }
 
-/// The seven fields, each in a 16- or 32-bit slot.
+/// The seven fields, each in a 16- or 32-bit slot. Selectors are 0 (ZERO_FCS_FDS).
 struct Slots {
     uint32_t at[7];
 };
@@ -50,12 +50,12 @@ Slots make_slots(const Fpu& f, Layout l) {
     Slots s{{f.fcw | ones, f.fsw | ones, full_tags(f) | ones}};
     if (!l.real) {
         s.at[3] = static_cast<uint32_t>(f.fip);
-        s.at[4] = f.fcs | static_cast<uint32_t>(f.fop) << 16;
+        s.at[4] = static_cast<uint32_t>(f.fop) << 16;
         s.at[5] = static_cast<uint32_t>(f.fdp);
-        s.at[6] = f.fds | ones;
+        s.at[6] = ones;
         return s;
     }
-    const uint32_t ip = static_cast<uint32_t>(f.fip + (f.fcs << 4)), dp = static_cast<uint32_t>(f.fdp + (f.fds << 4));
+    const auto ip = static_cast<uint32_t>(f.fip), dp = static_cast<uint32_t>(f.fdp);
     s.at[3] = (ip & 0xffff) | ones;
     s.at[4] = (ip >> 16 << 12 & 0x0fff'f000) | f.fop;
     s.at[5] = (dp & 0xffff) | ones;
@@ -81,13 +81,10 @@ void take_environment(Fpu& f, Layout l, const uint8_t* in) {
         f.fip = (s.at[3] & 0xffff) | (s.at[4] >> 12 & 0xffff) << 16;
         f.fdp = (s.at[5] & 0xffff) | (s.at[6] >> 12 & 0xffff) << 16;
         f.fop = s.at[4] & 0x7ff;
-        f.fcs = f.fds = 0;
         return;
     }
     f.fip = s.at[3];
     f.fdp = s.at[5];
-    f.fcs = static_cast<uint16_t>(s.at[4]);
-    f.fds = static_cast<uint16_t>(s.at[6]);
     if (l.wide) f.fop = s.at[4] >> 16 & 0x7ff;
 }
 
@@ -97,7 +94,7 @@ void initialize(Fpu& f) {
     f.fcw = x87::kControlInit;
     f.fsw = 0;
     f.ftw = 0;
-    f.fop = f.fcs = f.fds = 0;
+    f.fop = 0;
     f.fip = f.fdp = 0;
 }
 

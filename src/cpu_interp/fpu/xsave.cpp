@@ -25,21 +25,17 @@ void stmxcsr(Core& c, const Insn* i) {
     return next(c, i);
 }
 
-// --- the x87 head of both images: with REX.W 64-bit pointers, without it 32 bits and a selector -----------------------------
+// --- the x87 head of both images: with REX.W 64-bit pointers, without it 32 bits and a selector, which is 0 (ZERO_FCS_FDS) --
 
 void put_head(const Fpu& f, const Insn* i, uint8_t* out) {
     std::memcpy(out, &f, kX87Head);
     if (i->rex_w) return;
-    const uint32_t selectors[2] = {f.fcs, f.fds};
-    std::memcpy(out + 12, &selectors[0], 4);
-    std::memcpy(out + 20, &selectors[1], 4);
+    std::memset(out + 12, 0, 4);
+    std::memset(out + 20, 0, 4);
 }
 void take_head(Fpu& f, const Insn* i, const uint8_t* in) {
     std::memcpy(static_cast<void*>(&f), in, kX87Head);
-    f.fcs = f.fds = 0;
     if (i->rex_w) return;
-    f.fcs = static_cast<uint16_t>(f.fip >> 32);
-    f.fds = static_cast<uint16_t>(f.fdp >> 32);
     f.fip = static_cast<uint32_t>(f.fip);
     f.fdp = static_cast<uint32_t>(f.fdp);
 }
@@ -110,7 +106,7 @@ bool all_zero(const void* p, size_t size) {
 /// Components that are not in their initial configuration (XINUSE; SDM vol. 1, 13.6).
 uint64_t in_use(const Core& c) {
     const Fpu& f = *c.fpu;
-    const bool x87_initial = f.fcw == x87::kControlInit && !f.fsw && !f.ftw && !f.fop && !f.fip && !f.fdp && !f.fcs && !f.fds &&
+    const bool x87_initial = f.fcw == x87::kControlInit && !f.fsw && !f.ftw && !f.fop && !f.fip && !f.fdp &&
                              all_zero(f.st, sizeof f.st);
     const unsigned n = 16 * xmm_count(c);
     return (x87_initial ? 0 : kX87) | (all_zero(f.xmm, n) ? 0 : kSse) | (all_zero(f.ymm_high, n) ? 0 : kAvx);

@@ -24,6 +24,16 @@ void mfence(Core& c, const Insn* i) {
     return next(c, i);
 }
 
+/// What comes before may be non-temporal stores of translated code, or a load that RDTSC must not overtake.
+void sfence(Core& c, const Insn* i) {
+    asm volatile("sfence" : : : "memory");
+    return next(c, i);
+}
+void lfence(Core& c, const Insn* i) {
+    asm volatile("lfence" : : : "memory");
+    return next(c, i);
+}
+
 /// Caches are the host's; what remains is the access check of a byte read.
 void clflush(Core& c, const Insn* i) {
     c.load<uint8_t>(i, c.address(i, 1, Acc::Read));
@@ -38,7 +48,7 @@ Handler pick_0fae(const Insn& i) {
     }
     if (i.mandatory != Mandatory::None) return nullptr;
     if (group == 6) return mfence;
-    return group == 5 || group == 7 ? nop : nullptr;  // LFENCE, SFENCE: x86 order is the host's
+    return group == 5 ? lfence : group == 7 ? sfence : nullptr;
 }
 
 }  // namespace

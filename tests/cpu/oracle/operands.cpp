@@ -285,6 +285,9 @@ void Generator::fill(Case* test, const Decoded& d, unsigned index, uint64_t at, 
         case ZYDIS_MNEMONIC_POPF: case ZYDIS_MNEMONIC_POPFD: case ZYDIS_MNEMONIC_POPFQ:
             put(0, random.next() & ~0x100ull, std::min<size_t>(8, size));   // TF would trap in the trampoline
             break;
+        case ZYDIS_MNEMONIC_FLDCW:
+            if (!random.one_in(4)) put(0, (random.next() & 0xffc0) | 0x3f, 2);
+            break;
         case ZYDIS_MNEMONIC_FLDENV: case ZYDIS_MNEMONIC_FRSTOR:
             if (random.one_in(2)) put(0, (random.next() & 0xf00) | 0x7f, 2);
             break;

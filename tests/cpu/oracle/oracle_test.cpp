@@ -166,6 +166,19 @@ class Oracle : public testing::Test {
         });
     }
 
+    /// Blocks of x87, MMX and SSE: state in host registers from one instruction to the next, aliases, faults in between.
+    void run_fpu_blocks(Runner runner) {
+        std::vector<Form> forms;
+        for (const Group group : {Group::X87, Group::X87, Group::Mmx, Group::Sse, Group::Sse2})
+            for (const Form& form : generator(Mode::Long).forms(group))
+                if (fits_in_block(form)) forms.push_back(form);
+        run_blocks(runner, forms, [&](const std::vector<Form>& chosen, Random& random) {
+            const auto length = 2 + static_cast<unsigned>(random.below(10));
+            return random.one_in(2) ? generator(Mode::Long).make_block(chosen, random, length)
+                                    : generator(Mode::Long).make_close_block(chosen, random, length);
+        });
+    }
+
     template <typename Make>
     void run_blocks(Runner runner, const std::vector<Form>& forms, Make make) {
         runner_ = runner;
@@ -273,6 +286,12 @@ TEST_F(Oracle, InvalidVex) { run_invalid(Mode::Long); }
 TEST_F(Oracle, InvalidVexIn32BitCode) { run_invalid(Mode::Flat32); }
 TEST_F(Oracle, InvalidVexIn16BitCode) { run_invalid(Mode::Segmented16); }
 
+TEST_F(Oracle, X87TranslatedWithLiveFlags) { run_group(Mode::Long, Group::X87, Runner::Live); }
+TEST_F(Oracle, MmxTranslatedWithLiveFlags) { run_group(Mode::Long, Group::Mmx, Runner::Live); }
+
+TEST_F(Oracle, FpuBlocks) { run_fpu_blocks(Runner::Interpreter); }
+TEST_F(Oracle, FpuBlocksTranslated) { run_fpu_blocks(Runner::Strict); }
+TEST_F(Oracle, FpuBlocksTranslatedWithLiveFlags) { run_fpu_blocks(Runner::Live); }
 TEST_F(Oracle, CloseBlocks) { run_close_blocks(Runner::Interpreter); }
 TEST_F(Oracle, CloseBlocksTranslated) { run_close_blocks(Runner::Strict); }
 TEST_F(Oracle, CloseBlocksTranslatedWithLiveFlags) { run_close_blocks(Runner::Live); }

@@ -37,10 +37,10 @@ TEST(Eviction, DecodedPagesGiveWayByGenerations) {
 }
 
 TEST(Eviction, TranslationsGiveWayByGenerations) {
-    constexpr uint64_t kBlocks = 10'000;
-    BtGuest g({.cache_bytes = size_t{1} << 20, .warm = 1});
+    constexpr uint64_t kBlocks = 40'000;
+    BtGuest g({.cache_bytes = size_t{4} << 20, .warm = 1});
     load_ring(g, kBlocks);
-    EXPECT_EQ(g.run(start(3)).gpr[cpu::RAX], 3 * kBlocks);
+    EXPECT_EQ(g.run(start(2)).gpr[cpu::RAX], 2 * kBlocks);
     EXPECT_GT(g.counted("translator")["evictions"], 8u);
     auto cache = g.counted("code_cache");
     EXPECT_GT(cache["used"], cache["size"] / 4);

@@ -10,10 +10,10 @@ using testing::Key;
 using testing::Pair;
 
 TEST(TierStats, InterpretedInstructionsAreCountedByMnemonic) {
-    GUEST_CODE(code, 64, "mov $10, %ecx; 1: rdtsc; mov %eax, %ebx; dec %ecx; jnz 1b; inc %ebx; hlt");
+    GUEST_CODE(code, 64, "mov $10, %esi; 1: cpuid; mov %eax, %ebx; dec %esi; jnz 1b; inc %ebx; hlt");
     BtGuest g;
     g.run_code(code);
-    EXPECT_THAT(g.counted("interpreted"), Contains(Pair("rdtsc", 10)));
+    EXPECT_THAT(g.counted("interpreted"), Contains(Pair("cpuid", 10)));
     EXPECT_THAT(g.counted("left_at"), Contains(Pair("hlt", 1)));
 }
 
@@ -22,7 +22,6 @@ TEST(TierStats, AnInterpretedStringInstructionIsNamedWithItsRepeat) {
     BtGuest g;
     g.run_code(code);
     EXPECT_THAT(g.counted("interpreted"), Contains(Pair("rep stosq", 1)));
-    EXPECT_THAT(g.counted("interpreted"), Contains(Pair("std", 1)));
 }
 
 TEST(TierStats, BlocksAndBytesOfCodeAreCounted) {

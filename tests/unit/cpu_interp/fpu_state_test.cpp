@@ -210,8 +210,21 @@ TEST_F(FpuState, FnstenvMasksAndTellsWhereTheLastInstructionWas) {
     bench.core->block_rip = 0x1234;
     EXPECT_EQ(vector({kFld1, fnstenv}), std::nullopt);
     EXPECT_EQ(got<uint32_t>(12), 0x1234u);
-    EXPECT_EQ(got<uint16_t>(18), 0x1e8);
+    EXPECT_EQ(got<uint32_t>(16), 0u);
     EXPECT_EQ(fpu().fcw, 0x37f);
+}
+
+TEST_F(FpuState, OnlyAnUnmaskedExceptionTellsTheOpcodeAndWhereTheOperandWas) {
+    const Form divide{Map::One, Mandatory::None, 0xd8, 0x33};  // FDIV m32fp, of zero
+    fpu().fcw = 0x37f;
+    EXPECT_EQ(vector({kFld1, divide}), std::nullopt);
+    EXPECT_EQ(fpu().fop, 0);
+    EXPECT_EQ(fpu().fdp, 0u);
+    fpu().fcw = 0x37f & ~x87::ZE;
+    fpu().fsw &= ~x87::ZE;
+    EXPECT_EQ(vector({kFld1, divide}), std::nullopt);
+    EXPECT_EQ(fpu().fop, 0x033);
+    EXPECT_EQ(fpu().fdp, Bench::kLinear);
 }
 
 TEST_F(FpuState, MmxTurnsTheStackToTopZeroAndEmmsEmptiesIt) {
