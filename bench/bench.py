@@ -63,7 +63,8 @@ def sides(args, loop, image):
     return [
         Side("yado", yado_small, yado_image,
              [args.yado, "run", "--engine", "bt", "--kernel", loop, "--memory", "16M", "--net", "none", "--debug-exit", "--console", "none"],
-             [lambda line, size: "yado-guest-ram" in line], [lambda line, size: size == 32 << 20 and "rw-p" in line]),
+             [lambda line, size: "yado-guest-ram" in line, lambda line, size: size == 32 << 20 and "r-xs" in line],  # the code cache's second mapping
+             [lambda line, size: size == 32 << 20]),
         Side("qemu", qemu_small, qemu_image,
              ["qemu-system-x86_64", "-accel", "tcg", "-M", "q35", "-m", "16", "-display", "none", "-nodefaults", "-device",
               "isa-debug-exit,iobase=0xf4,iosize=1", "-kernel", loop],
@@ -166,11 +167,11 @@ def collect(args, folder):
         for index, side in enumerate(both):
             note("kernel start to /init, s", side.name, measure_init(side))
             short, long = (seconds_of(loops[n][index].loop) for n in (few, many))
-            note("instructions, million a second", side.name, 16 * (many - few) / (long - short) / 1e6)
+            note("instructions of 32-bit code, million a second", side.name, 16 * (many - few) / (long - short) / 1e6)
             share, kib, without_cache = measure_idle(side)
             note("host CPU of an idle guest, %", side.name, share)
             note("resident beyond guest RAM (256 MiB, 1 vCPU), MiB", side.name, kib / 1024)
-            note("the same without the code cache, MiB", side.name, without_cache / 1024)
+            note("the same without decoded and translated code, MiB", side.name, without_cache / 1024)
             if run < args.logins:
                 note("image to login prompt, 1 vCPU, s", side.name, measure_login(side, 1))
                 note("image to login prompt, 2 vCPUs, s", side.name, measure_login(side, 2))
