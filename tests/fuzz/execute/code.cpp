@@ -140,6 +140,16 @@ Code loop(Random& random) {
     return code;
 }
 
+/// RDTSC, RDTSCP, RDRAND and RDSEED differ each time: makes others of them.
+void make_repeatable(Code& code) {
+    for (size_t n = 0; n + 2 < code.size(); ++n) {
+        if (code[n] != 0x0f) continue;
+        if (code[n + 1] == 0x31) code[n + 1] = 0xa2;
+        if (code[n + 1] == 0x01 && code[n + 2] == 0xf9) code[n + 2] = 0xf8;
+        if (code[n + 1] == 0xc7 && code[n + 2] >= 0xf0) code[n + 2] &= 0x3f;
+    }
+}
+
 uint64_t pointer(Random& random) {
     const uint64_t high = random.one_in(3) ? kHigh : 0;
     switch (random.below(12)) {
@@ -197,6 +207,7 @@ Case make_case(Random& random, const Machine& machine) {
     const uint64_t shape = random.below(8);
     test.code = shape == 0 ? noise(random) : shape == 1 ? loop(random) : likely(random);
     if (shape == 1 && random.one_in(2)) test.more_faults = 100;
+    make_repeatable(test.code);
     test.at = kCode + random.below(kCodePages * kPage - 256);
     if (random.one_in(4)) test.at = kCode + kPage - random.below(test.code.size() + 1);
     if (random.one_in(16)) test.at = kCode + kCodePages * kPage - random.below(test.code.size() + 1);
