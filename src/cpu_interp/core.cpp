@@ -33,9 +33,11 @@ void Core::take_back(const Insn* i) {
 }
 
 void Core::code_store(const Insn* i, uint64_t gpa, unsigned size) {
-    if (alone || !block || !i) return;
-    const bool hits = gpa < block->gpa + block->bytes && block->gpa < gpa + size;
-    if (!hits || i < block->insn || i >= block->end()) return;
+    if (block && gpa < block->gpa + block->bytes && block->gpa < gpa + size) run_alone(i);
+}
+
+void Core::run_alone(const Insn* i) {
+    if (alone || !block || !i || i < block->insn || i >= block->end()) return;
     take_back(i);
     rip = rip_of(i);
     throw RetryAlone{};

@@ -229,6 +229,8 @@ class Core {
     /// wiring.memory.note_write(), which invalidates in every vCPU. Throws RetryAlone, before anything was stored, if the
     /// running block itself is hit and more of it may follow. Returns at once in single-instruction mode. block_cache.cpp.
     void code_store(const Insn* i, uint64_t gpa, unsigned size);
+    /// Throws RetryAlone, so that the instruction begins anew outside its block; nothing if it runs alone already.
+    void run_alone(const Insn* i);
     /// Called by memory.cpp before an access that a debugger outside watches (`debug`): notes it for the run loop. Throws
     /// RetryAlone in front of the instruction if more of the running block may follow. external_debug.cpp.
     void watched_access(const Insn* i, uint64_t linear, unsigned size, Acc acc);

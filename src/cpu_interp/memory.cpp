@@ -195,6 +195,12 @@ unsigned split(Core& c, const Insn* i, uint64_t linear, unsigned size, Acc acc, 
     return 2;
 }
 
+/// MOVS from a device: its store, if it went to the running block, would begin it anew, and the device be read twice.
+bool must_read_alone(const Insn* i, const Piece* pieces, unsigned count) {
+    const bool device = !pieces[0].host || (count == 2 && !pieces[1].host);
+    return device && i && i->map == Map::One && (i->opcode & ~1) == 0xa4;
+}
+
 }  // namespace
 
 void access(Core& c, const Insn* i, uint64_t linear, void* data, unsigned size, Acc acc, Mmu rights) {
@@ -208,6 +214,7 @@ void access(Core& c, const Insn* i, uint64_t linear, void* data, unsigned size, 
     if (acc == Acc::Write)
         for (unsigned n = 0; n < count; ++n)
             if (pieces[n].code && !pieces[n].rom) c.code_store(i, pieces[n].gpa, pieces[n].size);
+    if (acc == Acc::Read && must_read_alone(i, pieces, count)) c.run_alone(i);
     if (c.debug) c.watched_access(i, linear, size, acc);
     if (c.system->data_armed) note_data_breakpoints(c, linear, size, acc);
     auto* bytes = static_cast<std::byte*>(data);

@@ -37,16 +37,22 @@ TEST_P(Payload, PrintsOkOnEveryLine) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Payload,
-                         testing::Combine(testing::Values("exceptions", "paging", "privilege", "smc", "features", "legacy", "realmode"),
+                         testing::Combine(testing::Values("exceptions", "paging", "privilege", "smc", "features", "legacy", "realmode", "hostile",
+                                                          "flood"),
                                           testing::Values(Runner::Interpreter, Runner::Translator)),
                          name_of);
 
-TEST(TripleFault, ShutsTheMachineDown) {
-    const Result<Report> result = run(path_of("triple"), Runner::Translator, 60s);
+class TripleFault : public testing::TestWithParam<std::tuple<const char*, Runner>> {};
+
+TEST_P(TripleFault, ShutsTheMachineDown) {
+    const Result<Report> result = run(path_of(std::get<0>(GetParam())), std::get<1>(GetParam()), 60s);
     ASSERT_TRUE(result) << result.error().message();
     EXPECT_TRUE(result->shut_down);
     EXPECT_EQ(result->output, "triple fault: now\n");
 }
+
+INSTANTIATE_TEST_SUITE_P(All, TripleFault,
+                         testing::Combine(testing::Values("triple", "nowhere"), testing::Values(Runner::Interpreter, Runner::Translator)), name_of);
 
 }  // namespace
 }  // namespace yado::payload
