@@ -14,8 +14,7 @@ Verdict second_byte(uint8_t b) {
     case 0x33:                            // RDPMC
     case 0x34:                            // SYSENTER: loses RIP and RSP
     case 0xa2: return Verdict::Refused;   // CPUID
-    case 0x00:                            // SLDT, STR
-    case 0x01:                            // SGDT, SIDT, SMSW, XGETBV, RDTSCP, RDPRU
+    case 0x01:                            // SGDT, SIDT, SMSW, XGETBV, RDTSCP, RDPRU, RDPKRU, WRPKRU
     case 0xae:                            // XSAVE: of all that the host has switched on, more than the guest left room for
     case 0xc7: return Verdict::ByModRm;   // RDPID, RDRAND, RDSEED
     default: return Verdict::Harmless;
@@ -26,8 +25,8 @@ bool refused_by_modrm(uint8_t second, uint8_t modrm) {
     const unsigned reg = modrm >> 3 & 7;
     if (second == 0xae) return modrm < 0xc0 && reg == 4;
     if (second == 0xc7) return modrm >= 0xc0 && reg >= 6;  // CMPXCHG8B and XSAVEC are memory forms
-    if (second == 0x00) return reg < 2;                    // VERR and VERW stay
-    return true;
+    if (modrm < 0xc0) return reg < 2 || reg == 4;
+    return modrm == 0xd0 || reg == 4 || modrm == 0xee || modrm == 0xef || modrm == 0xf9 || modrm == 0xfd;
 }
 
 }  // namespace
