@@ -286,7 +286,10 @@ Result<> Space::put(const UserState& state, Vectors vectors) {
 
 Result<> Space::get(UserState& state, Vectors vectors) {
     if (ptrace(PTRACE_GETREGS, runner_, nullptr, &state.regs) != 0) return fail_errno("direct execution: reading registers");
-    if (vectors == Vectors::Leave) return {};
+    return vectors == Vectors::Leave ? Result<>{} : fetch_vectors(state);
+}
+
+Result<> Space::fetch_vectors(UserState& state) {
     iovec area{state.xsave.data(), state.xsave.size()};
     if (ptrace(PTRACE_GETREGSET, runner_, NT_X86_XSTATE, &area) != 0) return fail_errno("direct execution: reading vector registers");
     state.xsave_bytes = area.iov_len;

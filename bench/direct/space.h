@@ -79,6 +79,8 @@ class Space {
     Result<> change(std::span<const Change> changes);
     /// Runs until something stops it. With Vectors::Leave the runner keeps x87 and vector registers as they are.
     Result<Stop> run(UserState& state, Vectors vectors);
+    /// Reads the vector registers that runs with Vectors::Leave have left in the runner, and nothing else.
+    Result<> fetch_vectors(UserState& state);
     /// Stops run() from another thread, or the next one if none is running. May come late, never gets lost.
     void kick() const;
 

@@ -125,6 +125,28 @@ TEST_F(DirectSpace, vector_registers_and_segment_bases_go_in_and_out) {
     EXPECT_EQ(state.regs.fs_base, kData + 16);
 }
 
+TEST_F(DirectSpace, vector_registers_stay_in_the_runner_while_they_are_left_there) {
+    code({0x0f, 0x05, 0xf4});
+    vectors = Vectors::Move;
+    space_->kick();
+    run();
+    for (size_t n = 0; n < 256; ++n) state.xsave[160 + n] = static_cast<std::byte>(n + 1);
+    state.xsave[512] |= std::byte{3};
+    const auto before = state.xsave;
+    begin();
+    run();
+    vectors = Vectors::Leave;
+    for (unsigned n = 0; n < 100; ++n) {
+        begin();
+        std::memset(state.xsave.data() + 160, static_cast<int>(n), 256);  // by vector registers of ours
+        run();
+    }
+    state.regs.rip = 1;
+    ASSERT_TRUE(space_->fetch_vectors(state));
+    EXPECT_EQ(state.regs.rip, 1u);
+    EXPECT_EQ(std::memcmp(state.xsave.data() + 160, before.data() + 160, 256), 0);
+}
+
 TEST_F(DirectSpaceWithoutTsc, reading_the_time_stamp_counter_comes_back) {
     if (!space_->tsc_faults()) GTEST_SKIP() << "the host promises that RDTSC faults, and it does not";
     code({0x0f, 0x31, 0xf4});
