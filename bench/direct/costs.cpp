@@ -95,8 +95,6 @@ struct Guest {
 UserState at(uint64_t rip) {
     UserState s;
     s.regs.rip = rip;
-    s.regs.cs = 0x33;
-    s.regs.ss = 0x2b;
     s.regs.eflags = 0x202;
     return s;
 }

@@ -4,7 +4,8 @@
 //   create(): fork -> the child gives up all of its memory but two pages of ours (the stub, stub.S) -> two tasks share what is left:
 //     the mapper   runs only the stub: mmap, munmap, mprotect from a list that it can read and not write. Seccomp allows it those three,
 //                  from one instruction, and kills it for anything else.
-//     the runner   runs only guest code. Seccomp traps every system call of it, whatever its number and entry; none is ever executed.
+//     the runner   runs only guest code. It is resumed by PTRACE_SYSEMU only, which does no system call, and behind that seccomp traps
+//                  every one, whatever its number and entry.
 //   Both are traced by the thread that made them, which is also the only one that may call anything here but kick().
 //
 //   run():  registers in -> the runner goes on -> it stops for a system call, fault, trap or kick -> registers out.
@@ -26,7 +27,8 @@
 
 namespace yado::direct {
 
-/// All that user code can see of a processor. `xsave` is an XSAVE area in standard format.
+/// All that 64-bit user code can see of a processor. Segment selectors are not taken from here, only the bases of FS and GS. `xsave` is an
+/// XSAVE area in standard format.
 struct UserState {
     user_regs_struct regs{};
     alignas(64) std::array<std::byte, 4096> xsave{};

@@ -44,15 +44,13 @@ class NativeGuest : public testing::Test {
     }
     void map_data(Rights rights) { change({.kind = Change::Kind::Map, .address = kData, .bytes = 4096, .offset = 4096, .rights = rights}); }
     Stop run() {
-        if (state.regs.cs == 0) begin();
+        if (state.regs.rip == 0) begin();
         auto stop = space_->run(state, vectors);
         EXPECT_TRUE(stop) << stop.error().message();
         return stop ? *stop : Stop{};
     }
     void begin() {
         state.regs.rip = kCode;
-        state.regs.cs = 0x33;
-        state.regs.ss = 0x2b;
         state.regs.eflags = 0x202;
     }
 

@@ -1,9 +1,14 @@
 // What comes back from natively run guest code, and that nothing of it reaches the host.
 #include "direct/space.h"
 
+#include <fmt/core.h>
+#include <gmock/gmock.h>
 #include <signal.h>
 #include <sys/syscall.h>
 
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <thread>
 
 #include "direct/native_guest.h"
@@ -39,8 +44,8 @@ TEST_F(DirectSpace, a_system_call_comes_back_with_all_registers_and_is_not_done)
 TEST_F(DirectSpace, no_system_call_number_is_ever_done_by_either_entry) {
     for (const std::initializer_list<uint8_t>& entry : {std::initializer_list<uint8_t>{0x0f, 0x05, 0xf4}, {0xcd, 0x80, 0xf4}}) {
         code(entry);
-        for (unsigned long number : {0ul, 1ul, 2ul, 9ul, 10ul, 11ul, 15ul, 56ul, 59ul, 60ul, 62ul, 101ul, 157ul, 158ul, 202ul, 231ul, 317ul, 425ul, 435ul, 462ul,
-                                     0x4000'0000ul, 0x4000'0001ul, 0xffff'fffful, ~0ul}) {
+        for (unsigned long n = 0; n < 1200; ++n) {
+            const unsigned long number = n < 600 ? n : n < 1100 ? 0x4000'0000 + (n - 600) : ~0ul - (n - 1100);  // the second: x32
             begin();
             state.regs.rax = number;
             const Stop stop = run();
@@ -179,6 +184,35 @@ TEST_F(DirectSpace, the_stub_cannot_be_written_replaced_or_used) {
         EXPECT_NE(run().why, Why::Gone) << offset;
     }
     map_data(Rights::ReadWrite);  // and the mapper still does what it is told
+}
+
+TEST_F(DirectSpace, a_segment_selector_of_the_guests_does_not_leave_64_bit_mode) {
+    code({0x0f, 0x05, 0xf4});
+    begin();
+    state.regs.cs = 0x23;
+    EXPECT_EQ(run().why, Why::Syscall);
+    EXPECT_EQ(state.regs.cs, 0x33u);
+}
+
+TEST_F(DirectSpace, nothing_of_ours_is_left_but_the_stub) {
+    map_data(Rights::ReadWrite);
+    std::ifstream maps(fmt::format("/proc/{}/maps", space_->runner()));
+    for (std::string line; std::getline(maps, line);) {
+        const uint64_t from = std::stoull(line, nullptr, 16);
+        EXPECT_TRUE(from == kCode || from == kData || from == Space::kStub || from == Space::kStub + 4096 || line.ends_with("[vsyscall]")) << line;
+        if (line.ends_with("[vsyscall]")) continue;
+        const bool list = from == Space::kStub + 4096;
+        EXPECT_THAT(line, testing::HasSubstr(from == kData ? " rw-s " : list ? " r--s " : " r-x"));
+    }
+    const auto files = [](pid_t task) { return std::distance(std::filesystem::directory_iterator(fmt::format("/proc/{}/fd", task)), {}); };
+    EXPECT_EQ(files(space_->runner()), 0);
+    EXPECT_EQ(files(space_->mapper()), 1);
+    for (const pid_t task : {space_->runner(), space_->mapper()}) {
+        std::ifstream status(fmt::format("/proc/{}/status", task));
+        const std::string text(std::istreambuf_iterator<char>(status), {});
+        EXPECT_THAT(text, testing::HasSubstr("Seccomp:\t2\n"));
+        EXPECT_THAT(text, testing::HasSubstr("NoNewPrivs:\t1\n"));
+    }
 }
 
 TEST_F(DirectSpace, a_change_outside_of_user_space_is_refused_whole) {
