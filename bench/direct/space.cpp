@@ -73,7 +73,7 @@ std::vector<sock_filter> mapper_filter() {
 }
 
 /// Whatever it is, it comes back as SIGSYS and is not done: vsyscalls, and whatever PTRACE_SYSEMU should let through. The filter alone
-/// would not do: Linux 6.14 and later ask none about uretprobe() and uprobe().
+/// would not do: recent Linux asks none about uretprobe() and uprobe().
 std::vector<sock_filter> runner_filter() { return {answer(SECCOMP_RET_TRAP)}; }
 
 /// Puts a filter into the stub's code page as the mirrored process will see it.
@@ -203,7 +203,8 @@ Result<> Space::begin(int ram, Tsc tsc) {
     if (mapper_ == 0) become_mapper(ram, stub_.get(), tsc);
     const int status = YADO_TRY(wait_for(mapper_));
     if (!WIFSTOPPED(status)) return fail(ErrorKind::Denied, "direct execution: the host allows no ptrace");
-    if (ptrace(PTRACE_SETOPTIONS, mapper_, nullptr, PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD) != 0) return fail_errno("direct execution: ptrace");
+    constexpr long kOptions = PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD;
+    if (ptrace(PTRACE_SETOPTIONS, mapper_, nullptr, kOptions) != 0) return fail_errno("direct execution: ptrace");
     return attach();
 }
 
