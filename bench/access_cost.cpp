@@ -107,7 +107,7 @@ double median(F f, double count) {
 
 template <typename Design>
 void measure(const char* name, uint64_t start, size_t bytes) {
-    constexpr unsigned kLoads = 1 << 21;
+    const unsigned kLoads = bytes > 1 << 20 ? 1 << 17 : 1 << 20;
     uint64_t at = start, sum = 0;
     const auto chain = [&] {
         for (unsigned n = 0; n < kLoads; ++n) at = Design::load(at);
