@@ -194,6 +194,26 @@ TEST_F(DirectSpace, a_segment_selector_of_the_guests_does_not_leave_64_bit_mode)
     EXPECT_EQ(state.regs.cs, 0x33u);
 }
 
+TEST_F(DirectSpace, a_far_return_into_32_bit_code_finds_no_system_call_there_either) {
+    map_data(Rights::ReadWrite);
+    for (const std::initializer_list<uint8_t>& entry : {std::initializer_list<uint8_t>{0xcd, 0x80}, {0x0f, 0x34}, {0x0f, 0x05}}) {
+        code({0x6a, 0x23, 0x68, 0x10, 0, 0x40, 0, 0x48, 0xcb});  // push 23h; push kCode + 10h; retfq
+        std::ranges::copy(entry, memory_ + 0x10);
+        memory_[0x12] = 0xf4;
+        begin();
+        state.regs.rsp = kData + 0x800;
+        state.regs.rax = 37;  // kill of the 32-bit table, and itself
+        state.regs.rbx = static_cast<uint64_t>(space_->runner());
+        state.regs.rcx = SIGKILL;
+        const Stop stop = run();
+        EXPECT_NE(stop.why, Why::Gone);
+        EXPECT_TRUE(state.regs.cs == 0x23 || state.regs.cs == 0x33);
+    }
+    code({0xf4});
+    begin();
+    EXPECT_EQ(run().why, Why::General);  // it lives
+}
+
 TEST_F(DirectSpace, nothing_of_ours_is_left_but_the_stub) {
     map_data(Rights::ReadWrite);
     std::ifstream maps(fmt::format("/proc/{}/maps", space_->runner()));
