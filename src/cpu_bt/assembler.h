@@ -72,7 +72,7 @@ class Assembler : public Xbyak::CodeGenerator {
 
 /// Condition numbers of Jcc (SDM vol. 1, appendix B).
 namespace cc {
-inline constexpr unsigned kAboveOrEqual = 3, kEqual = 4, kNotEqual = 5, kBelowOrEqual = 6, kAbove = 7;
+inline constexpr unsigned kBelow = 2, kAboveOrEqual = 3, kEqual = 4, kNotEqual = 5, kBelowOrEqual = 6, kAbove = 7;
 }
 
 }  // namespace yado::cpu_bt

@@ -255,7 +255,14 @@ void BlockTranslator::miss_part(const Cold& c) {
     code_.xor_(code_.rax, code_.qword[code_.rbp + code_.rcx + c.tag]);
     code_.mov(code_.rcx, c.access.packed());
     call_block_part(BlockPart::Miss, c.insn);
-    code_.aim(code_.jump_if(cc::kEqual), c.retry);
+    code_.aim(code_.jump_if(cc::kBelow), c.retry);
+    if (c.access.span != 0) {
+        const size_t refused = code_.jump_if(cc::kEqual);
+        code_.and_(code_.eax, 4095);
+        code_.load(kRcx, at::kSpannedHost);
+        code_.jump_to(c.served);
+        code_.bind(refused);
+    }
     const bool leave = c.access.span != 0 || fallback(forms_[c.insn]) == Cold::Kind::Leave;
     leave ? leave_part(c) : interpret_part(c);
 }

@@ -113,6 +113,7 @@ class BlockTranslator {
         FlagTracker::Place flags = FlagTracker::Place::Dead;  ///< at the jump
         uint32_t target = 0;
         size_t retry = 0;       ///< Miss: where the lookup of rax begins
+        size_t served = 0;      ///< Miss of a group: behind the lookup
         int tag = 0;            ///< Miss: displacement of the tag that rax was compared with; Find: of the target
         Miss access{};
     };

@@ -52,6 +52,7 @@ YADO_AT(kExitInsn, native.exit_insn);
 YADO_AT(kExitLink, native.exit_link);
 YADO_AT(kKept, native.kept);
 YADO_AT(kMissed, native.missed);
+YADO_AT(kSpannedHost, native.spanned_host);
 YADO_AT(kVectors, native.vectors);
 YADO_AT(kX87, native.x87);
 YADO_AT(kGroup, native.group);

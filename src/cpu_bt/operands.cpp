@@ -71,6 +71,7 @@ void BlockTranslator::look_up(const Miss& access, bool write_tag) {
     cold_.back().tag = tag;
     cold_.back().access = access;
     code_.mov(code_.rcx, code_.qword[code_.rbp + code_.rcx + (entry + static_cast<int>(offsetof(TlbEntry, host)))]);
+    cold_.back().served = code_.here();
     if (!access.aligned || access.size == 1) return;
     if (access.at != 0) code_.add(code_.eax, access.at);
     code_.test(code_.al, access.size - 1);

@@ -206,7 +206,8 @@ void Runtime::emit_load_x87(const Callbacks& callbacks) {
 }
 
 void Runtime::emit_miss(const Callbacks& callbacks) {
-    static_assert(static_cast<int>(cpu_interp::TlbFill::Filled) == 0 && static_cast<int>(cpu_interp::TlbFill::Fault) == 2);
+    static_assert(static_cast<int>(cpu_interp::TlbFill::Filled) == 0 && static_cast<int>(cpu_interp::TlbFill::Refused) == 1 &&
+                  static_cast<int>(cpu_interp::TlbFill::Fault) == 2 && kSpanned > 2);
     miss_ = code_.here();
     registers_out(true);
     code_.mov(code_.rdx, code_.rcx);
@@ -215,7 +216,7 @@ void Runtime::emit_miss(const Callbacks& callbacks) {
     registers_in(true);
     code_.cmp(code_.eax, static_cast<int>(cpu_interp::TlbFill::Fault));
     const size_t fault = code_.jump_if(cc::kEqual);
-    code_.test(code_.eax, code_.eax);
+    code_.cmp(code_.eax, static_cast<int>(cpu_interp::TlbFill::Refused));
     code_.load(kRax, at::kMissed);
     code_.ret();
     code_.bind(fault);

@@ -30,7 +30,7 @@ struct Callbacks {
     uint64_t (*begin_vectors)(Core* core);
     /// Puts the x87 state into the host's; XMM registers may be lost. 0: x87 and MMX instructions have to be interpreted now.
     uint64_t (*begin_x87)(Core* core);
-    /// Fills the TLB: what tlb_fill() answers. `what` as packed by Miss.
+    /// Fills the TLB: what tlb_fill() answers, or kSpanned. `what` as packed by Miss.
     uint64_t (*fill)(Core* core, uint64_t linear, uint64_t what);
     /// Enters the block at NativeState::missed into the jump cache. 0: it can't.
     uint64_t (*find)(Core* core);
@@ -55,6 +55,10 @@ struct Miss {
                 static_cast<uint16_t>(v >> 16), static_cast<uint16_t>(v >> 32), (v >> 48 & 1) != 0};
     }
 };
+
+/// fill()'s answer for a group of accesses that goes on into the next page, where the two pages are neighbours in the host's memory, too:
+/// NativeState::spanned_host serves all of it.
+inline constexpr uint64_t kSpanned = 3;
 
 /// Offsets of the shared parts; `interpret`, `load_vectors`, `load_x87` and `miss` are called, `leave` is jumped to.
 class Runtime {

@@ -222,7 +222,7 @@ Block* TranslatorTier::block_in_page(Core& c, const Block& from) {
     const Insn* slot = from.end() + (falls_through ? 0 : 1);
     if (Block* b = slot->flat ? cpu_interp::link_of(slot) : nullptr) return b;
     Block* b = c.blocks->known(page_down(from.gpa) | (c.rip & kPageMask), from.mode);
-    if (b && slot->flat) cpu_interp::set_link(slot, b);
+    if (b && cpu_interp::may_link(slot, *b)) cpu_interp::set_link(slot, b);
     return b;
 }
 
@@ -292,6 +292,7 @@ uint64_t TranslatorTier::fill(Core* core, uint64_t linear, uint64_t what) {
     const TlbFill answer = core->tlb_fill(address, m.size, m.write ? cpu_interp::Acc::Write : cpu_interp::Acc::Read);
     t.stats_.missed(answer);
     if (answer != TlbFill::Filled || m.span == 0 || t.group_served(linear, m)) return static_cast<uint64_t>(answer);
+    if (t.group_spans_neighbours(linear, m)) return kSpanned;
     ++t.stats_.setbacks;
     ++core->native.exit_head->setbacks;
     return static_cast<uint64_t>(TlbFill::Refused);
@@ -302,6 +303,16 @@ uint64_t TranslatorTier::find(Core* core) { return cpu_interp::find_jump(*core, 
 /// The access itself is served; is the whole group?
 bool TranslatorTier::group_served(uint64_t linear, const Miss& m) {
     return core_.tlb_entry(m.group_write ? cpu_interp::Acc::Write : cpu_interp::Acc::Read, linear).hit(linear, m.span);
+}
+
+/// A group that crosses into a page that the TLB knows, too, and that follows the first one in the host's memory, as in large pages.
+bool TranslatorTier::group_spans_neighbours(uint64_t linear, const Miss& m) {
+    const cpu_interp::Acc acc = m.group_write ? cpu_interp::Acc::Write : cpu_interp::Acc::Read;
+    const uint64_t next = page_down(linear) + kPageSize;
+    if (linear + m.span <= next || linear + m.span > next + kPageSize) return false;
+    const cpu_interp::TlbEntry &first = core_.tlb_entry(acc, linear), &second = core_.tlb_entry(acc, next);
+    core_.native.spanned_host = first.host;
+    return first.hit(linear, 1) && second.hit(next, 1) && second.host == first.host + kPageSize;
 }
 
 Result<std::unique_ptr<cpu_interp::Tier>> make_test_tier(Core& core, FlagMode flags, Linking linking) {

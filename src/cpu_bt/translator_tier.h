@@ -52,6 +52,7 @@ class TranslatorTier final : public cpu_interp::Tier {
     static uint64_t interpret(Core* core, Block* block, uint32_t n);
     static uint64_t fill(Core* core, uint64_t linear, uint64_t what);
     bool group_served(uint64_t linear, const Miss& m);
+    bool group_spans_neighbours(uint64_t linear, const Miss& m);
     static void stop(Core& c, const Insn* i);
 
     void translate(Block& block);
