@@ -57,7 +57,7 @@ bool find_line(BlockCache& blocks, Block& head, const cpu::CpuModel& model, Line
     unsigned rounds = 1;
     for (const Block* at = &head;;) {
         const Way way = way_on(blocks, *at, model);
-        if (!way.block || way.block->ungrouped) break;
+        if (!way.block || way.block->ungrouped || way.block->crossing) break;
         if (way.block == &head ? ++rounds > kMaxRounds || line.size() >= kEnough : rounds == 1 && in_line(line, way.block)) break;
         Step& branch = line.last();
         if (!line.append(*way.block)) break;

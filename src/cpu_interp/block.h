@@ -30,16 +30,25 @@ struct Block {
     uint32_t setbacks;   ///< the tier's: group checks that failed
     uint16_t samples;    ///< the tier's: how often a request found it running
     bool traced;         ///< the tier's: its translation goes on into other blocks
-    uint32_t unused;
+    bool crossing;       ///< one instruction that goes on in the next page (CrossingTail)
     Insn insn[];         ///< count + kBlockSlots
 
     const Insn* end() const { return insn + count; }
+};
+
+/// Behind a crossing block's slots: the bytes in the next page, which are compared whenever the block runs. So nothing has to be invalidated
+/// when they change or the page is mapped elsewhere.
+struct CrossingTail {
+    uint8_t size;
+    uint8_t bytes[15];
 };
 inline constexpr size_t kBlockHeader = sizeof(Block) / sizeof(Insn);
 static_assert(sizeof(Block) == kBlockHeader * sizeof(Insn));
 
 /// A slot's link; flat says whether the target lies in the block's page, so that it may be linked.
 inline Block* link_of(const Insn* slot) { return reinterpret_cast<Block*>(slot->imm64); }
+/// Crossing blocks may be forgotten before their page is.
+inline bool may_link(const Insn* slot, const Block& to) { return slot->flat && !to.crossing; }
 inline void set_link(const Insn* slot, Block* b) { const_cast<Insn*>(slot)->imm64 = reinterpret_cast<uint64_t>(b); }
 
 }  // namespace yado::cpu_interp

@@ -19,8 +19,23 @@ void fall_through(Core& c, const Insn* slot);
 
 namespace {
 
+/// The address of a block that no lookup is to find.
+constexpr uint64_t kForgotten = ~uint64_t{0};
+
 void undefined(Core& c, const Insn* i) { c.raise(i, Vec::UD); }
 void too_long(Core& c, const Insn* i) { c.raise(i, Vec::GP, 0); }
+
+/// The handler of a crossing block. What does not fit any more is forgotten and decoded anew: it runs alone this time.
+void run_crossing(Core& c, const Insn* i) {
+    Block& b = *c.block;
+    const auto& tail = *reinterpret_cast<const CrossingTail*>(b.end() + kBlockSlots);
+    uint32_t error = 0;
+    const auto next = b.gpa == kForgotten ? std::nullopt : c.fetch_quietly(page_down(c.block_rip) + kPageSize, &error);
+    if (next && next->host && std::memcmp(next->host, tail.bytes, tail.size) == 0) [[likely]] return b.first(c, i);
+    b.gpa = kForgotten;
+    c.forget_jumps();
+    c.run_alone(i);
+}
 
 CodeMode code_mode_of(uint8_t mode) { return static_cast<CodeMode>(mode & 3); }
 
@@ -163,7 +178,8 @@ Block* BlockCache::find(uint64_t rip) {
     if (!page.host) return nullptr;
     const uint64_t gpa = page_down(page.gpa) | (linear & kPageMask);
     if (Block* b = lookup(gpa, mode)) return b;
-    return make(gpa, page.host, mode);
+    if (Block* b = make(gpa, page.host, mode)) return b;
+    return core_.code_mode == CodeMode::Bits64 ? make_crossing(linear, page, mode) : nullptr;
 }
 
 unsigned BlockCache::decode_run(const uint8_t* bytes, unsigned n, uint8_t mode, std::span<Insn> out, unsigned* length) {
@@ -200,8 +216,35 @@ Block* BlockCache::make(uint64_t gpa, const uint8_t* host, uint8_t mode) {
     return nullptr;  // someone keeps writing there
 }
 
-Block* BlockCache::place(uint64_t gpa, uint8_t mode, std::span<const Insn> insns, unsigned length) {
-    const size_t bytes = slots_for(insns.size()) * sizeof(Insn);
+/// nullptr: there is none, or the next page cannot be fetched from.
+Block* BlockCache::make_crossing(uint64_t linear, const Core::CodePage& page, uint8_t mode) {
+    const auto from = static_cast<unsigned>(linear & kPageMask);
+    const auto here = static_cast<unsigned>(kPageSize - from);
+    const uint64_t next_page = page_down(linear) + kPageSize;
+    if (here >= kMaxInsnBytes || !is_canonical(next_page)) return nullptr;
+    uint32_t error = 0;
+    const auto next = core_.fetch_quietly(next_page, &error);
+    if (!next || !next->host) return nullptr;
+    uint8_t bytes[kMaxInsnBytes];
+    std::memcpy(bytes, page.host + from, here);
+    std::memcpy(bytes + here, next->host, kMaxInsnBytes - here);
+    Insn insn;
+    if (decode(bytes, kMaxInsnBytes, code_mode_of(mode), &insn) != DecodeStatus::Ok || insn.length <= here) return nullptr;
+    settle(insn, 0);
+    choose(insn, DecodeStatus::Ok);
+    core_.shared.register_code(core_, page_down(page.gpa), from, kPageSize);
+    if (std::memcmp(bytes, page.host + from, here) != 0) return nullptr;
+
+    Block* b = place(page_down(page.gpa) | from, mode, {&insn, 1}, insn.length, 1);
+    auto* tail = new (b->insn + b->count + kBlockSlots) CrossingTail{static_cast<uint8_t>(insn.length - here), {}};
+    std::memcpy(tail->bytes, bytes + here, tail->size);
+    b->crossing = true;
+    b->insn[0].run = run_crossing;  // no tier's
+    return b;
+}
+
+Block* BlockCache::place(uint64_t gpa, uint8_t mode, std::span<const Insn> insns, unsigned length, unsigned more) {
+    const size_t bytes = (slots_for(insns.size()) + more) * sizeof(Insn);
     if (!generations_.has_room(used_, bytes)) next_generation();
     for (unsigned n = 0; n < Generations::kCount && pages_.size() >= kMaxPages; ++n) next_generation();
     ++core_.counters.blocks_decoded;

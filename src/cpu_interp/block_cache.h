@@ -23,8 +23,8 @@ class BlockCache {
     ~BlockCache();
     BlockCache(const BlockCache&) = delete;
 
-    /// The block at RIP, decoded if need be. nullptr: its first instruction has to run alone (it crosses a page, does not
-    /// lie in RAM, or comes near the code segment's limit). Throws GuestFault as an instruction fetch does.
+    /// The block at RIP, decoded if need be. nullptr: its first instruction has to run alone (it crosses a page outside of 64-bit
+    /// code, does not lie in RAM, or comes near the code segment's limit). Throws GuestFault as an instruction fetch does.
     Block* find(uint64_t rip);
     /// A block of the one instruction at RIP, decoded from memory as it is now; good until the next call. Throws
     /// GuestFault as an instruction fetch does.
@@ -60,7 +60,8 @@ class BlockCache {
     Block* lookup(uint64_t gpa, uint8_t mode);
     Block* make(uint64_t gpa, const uint8_t* host, uint8_t mode);
     unsigned decode_run(const uint8_t* bytes, unsigned n, uint8_t mode, std::span<Insn> out, unsigned* length);
-    Block* place(uint64_t gpa, uint8_t mode, std::span<const Insn> insns, unsigned length);
+    Block* make_crossing(uint64_t linear, const Core::CodePage& page, uint8_t mode);
+    Block* place(uint64_t gpa, uint8_t mode, std::span<const Insn> insns, unsigned length, unsigned more = 0);
     unsigned fetch_bytes(uint64_t linear, unsigned want, uint8_t* out);
     void next_generation();
     template <typename Doomed>
