@@ -1,5 +1,9 @@
 #include "cpu_bt/block_translator.h"
 
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
 #include "base/check.h"
 #include "cpu_interp/interp.h"
 
@@ -34,6 +38,7 @@ std::optional<BlockTranslator::Entries> BlockTranslator::translate(const Line& l
     if (grouping == Grouping::On) groups_.find(line, forms_);
     else groups_.clear();
     const Entries entries = enter();
+    if (line[0].block->crossing) check_second_page(*line[0].block);
     for (n_ = 0; n_ < line.size() && !done_; ++n_) instruction(n_);
     cold_parts();
     return entries;
@@ -99,6 +104,29 @@ BlockTranslator::Entries BlockTranslator::enter() {
     flags_.set(wanted ? Place::Memory : Place::Dead);
     cold(cc::kNotEqual, Cold::Kind::Leave);
     return e;
+}
+
+/// A crossing block is what was translated only while the bytes in the second page are its own (run_crossing, which looks where
+/// that page is). In front of the first instruction, after the request poll.
+void BlockTranslator::check_second_page(const Block& block) {
+    const cpu_interp::CrossingTail& tail = cpu_interp::tail_of(block);
+    flags_.save();
+    code_.mov(code_.rax, reinterpret_cast<uint64_t>(&tail));
+    code_.load(kRcx, at::kContext);
+    code_.cmp(code_.rcx, code_.qword[code_.rax + offsetof(cpu_interp::CrossingTail, context)]);
+    flags_.destroyed();
+    cold(cc::kNotEqual, Cold::Kind::Leave);
+    code_.mov(code_.rax, code_.qword[code_.rax + offsetof(cpu_interp::CrossingTail, next_page)]);
+    for (unsigned at = 0; at < tail.size;) {
+        int32_t bytes = 0;
+        const unsigned size = std::min(4u, std::bit_floor(tail.size - at));
+        std::memcpy(&bytes, tail.bytes + at, size);
+        if (size == 4) code_.cmp(code_.dword[code_.rax + at], static_cast<uint32_t>(bytes));
+        else if (size == 2) code_.cmp(code_.word[code_.rax + at], static_cast<uint32_t>(static_cast<int16_t>(bytes)));
+        else code_.cmp(code_.byte[code_.rax + at], static_cast<uint32_t>(static_cast<int8_t>(bytes)));
+        cold(cc::kNotEqual, Cold::Kind::Leave);
+        at += size;
+    }
 }
 
 void BlockTranslator::instruction(unsigned n) {

@@ -130,6 +130,7 @@ class BlockTranslator {
     void find_live_flags();
     bool host_flags_first() const;
     Entries enter();
+    void check_second_page(const Block& block);
     void instruction(unsigned n);
     void cold_parts();
     void cold_part(const Cold& c);

@@ -52,6 +52,7 @@ bool in_line(const Line& line, const Block* b) {
 }  // namespace
 
 bool find_line(BlockCache& blocks, Block& head, const cpu::CpuModel& model, Line& line) {
+    if (head.crossing) return false;
     line.clear();
     line.append(head);
     unsigned rounds = 1;

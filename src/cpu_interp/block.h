@@ -37,8 +37,13 @@ struct Block {
 };
 
 /// Behind a crossing block's slots: the bytes in the next page, which are compared whenever the block runs. So nothing has to be invalidated
-/// when they change or the page is mapped elsewhere.
+/// when they change.
 struct CrossingTail {
+    static constexpr uint64_t kNever = ~uint64_t{0};
+
+    Handler run;              ///< the instruction's; Block::first compares
+    uint64_t context = kNever;  ///< Core::context that `next_page` is good in: while it is the Core's the page is not mapped elsewhere
+    const uint8_t* next_page = nullptr;
     uint8_t size;
     uint8_t bytes[15];
 };
@@ -47,6 +52,9 @@ static_assert(sizeof(Block) == kBlockHeader * sizeof(Insn));
 
 /// A slot's link; flat says whether the target lies in the block's page, so that it may be linked.
 inline Block* link_of(const Insn* slot) { return reinterpret_cast<Block*>(slot->imm64); }
+inline CrossingTail& tail_of(const Block& b) { return *reinterpret_cast<CrossingTail*>(const_cast<Insn*>(b.end() + kBlockSlots)); }
+inline constexpr unsigned kTailSlots = (sizeof(CrossingTail) + sizeof(Insn) - 1) / sizeof(Insn);
+
 /// Crossing blocks may be forgotten before their page is.
 inline bool may_link(const Insn* slot, const Block& to) { return slot->flat && !to.crossing; }
 inline void set_link(const Insn* slot, Block* b) { const_cast<Insn*>(slot)->imm64 = reinterpret_cast<uint64_t>(b); }

@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "cpu_interp/chain.h"
 #include "cpu_interp/fpu/fpu.h"
+#include "cpu_interp/run.h"
 #include "cpu_interp/shared.h"
 #include "cpu_interp/tier.h"
 
@@ -28,13 +29,21 @@ void too_long(Core& c, const Insn* i) { c.raise(i, Vec::GP, 0); }
 /// The handler of a crossing block. What does not fit any more is forgotten and decoded anew: it runs alone this time.
 void run_crossing(Core& c, const Insn* i) {
     Block& b = *c.block;
-    const auto& tail = *reinterpret_cast<const CrossingTail*>(b.end() + kBlockSlots);
+    CrossingTail& tail = tail_of(b);
+    const uint64_t next_page = page_down(c.block_rip) + kPageSize;
     uint32_t error = 0;
-    const auto next = b.gpa == kForgotten ? std::nullopt : c.fetch_quietly(page_down(c.block_rip) + kPageSize, &error);
-    if (next && next->host && std::memcmp(next->host, tail.bytes, tail.size) == 0) [[likely]] return b.first(c, i);
+    const auto next = b.gpa == kForgotten ? std::nullopt : c.fetch_quietly(next_page, &error);
+    if (next && next->host && std::memcmp(next->host, tail.bytes, tail.size) == 0) [[likely]] {
+        note_code(c, next_page);
+        tail.context = c.context != 0 ? c.context : CrossingTail::kNever;
+        tail.next_page = next->host;
+        return tail.run(c, i);
+    }
     b.gpa = kForgotten;
+    tail.context = CrossingTail::kNever;
     c.forget_jumps();
     c.run_alone(i);
+    c.rip = c.block_rip;  // not in its block: the same, by the run loop
 }
 
 CodeMode code_mode_of(uint8_t mode) { return static_cast<CodeMode>(mode & 3); }
@@ -235,11 +244,12 @@ Block* BlockCache::make_crossing(uint64_t linear, const Core::CodePage& page, ui
     core_.shared.register_code(core_, page_down(page.gpa), from, kPageSize);
     if (std::memcmp(bytes, page.host + from, here) != 0) return nullptr;
 
-    Block* b = place(page_down(page.gpa) | from, mode, {&insn, 1}, insn.length, 1);
-    auto* tail = new (b->insn + b->count + kBlockSlots) CrossingTail{static_cast<uint8_t>(insn.length - here), {}};
+    Block* b = place(page_down(page.gpa) | from, mode, {&insn, 1}, insn.length, kTailSlots);
+    auto* tail = new (&tail_of(*b)) CrossingTail{.run = b->first, .size = static_cast<uint8_t>(insn.length - here), .bytes = {}};
     std::memcpy(tail->bytes, bytes + here, tail->size);
     b->crossing = true;
-    b->insn[0].run = run_crossing;  // no tier's
+    b->first = run_crossing;
+    if (b->insn[0].run == tail->run) b->insn[0].run = run_crossing;  // else a tier's
     return b;
 }
 

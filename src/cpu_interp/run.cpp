@@ -54,15 +54,6 @@ const void* native_entry(const Core& c, const Block& b) {
     return c.tier->untranslated();
 }
 
-/// So that invalidations find what the jump cache knows of a page.
-void note_code(Core& c, uint64_t linear) {
-    SystemState& s = *c.system;
-    if (c.mmu == Mmu::User) return s.user_code.set(linear);
-    s.kernel_code.set(linear);
-    s.low_kernel_code |= !(linear >> 63);
-    s.nonglobal_kernel_code |= !s.fetch[linear >> 12 & (kFetchSize - 1)].global;
-}
-
 /// In a page with a breakpoint of a debugger outside no block is entered, nor remembered: its code runs instruction by instruction.
 bool breakpoints_near(const Core& c, uint64_t rip) { return c.debug && c.debug->breaks_in_page(linear_of_rip(c, rip)); }
 
@@ -102,6 +93,14 @@ void run_until_unusual(Core& c, bool* run_alone) {
 bool debugging(const Core& c) { return (c.sysflags & (rf::TF | rf::RF)) | (c.dr7 & 0xff) | c.debug_hits; }
 
 }  // namespace
+
+void note_code(Core& c, uint64_t linear) {
+    SystemState& s = *c.system;
+    if (c.mmu == Mmu::User) return s.user_code.set(linear);
+    s.kernel_code.set(linear);
+    s.low_kernel_code |= !(linear >> 63);
+    s.nonglobal_kernel_code |= !s.fetch[linear >> 12 & (kFetchSize - 1)].global;
+}
 
 bool find_jump(Core& c, uint64_t rip) {
     if (c.requests.load(std::memory_order_relaxed) || c.code_mode != CodeMode::Bits64 || !is_canonical(rip)) return false;

@@ -17,6 +17,9 @@ bool unusual(const Core& c);
 /// Enters the block at a canonical RIP of 64-bit code into the jump cache, if it is decoded and may be gone to at once.
 bool find_jump(Core& c, uint64_t rip);
 
+/// So that invalidations of this page's translation find what is remembered under Core::context.
+void note_code(Core& c, uint64_t linear);
+
 /// Runs blocks until something unusual comes up or the next instruction has to run alone (*alone is then set).
 MaybeFault run_blocks(Core& c, bool* run_alone);
 

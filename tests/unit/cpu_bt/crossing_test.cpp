@@ -26,6 +26,21 @@ TEST(Crossing, AnInstructionOverTwoPagesIsDecodedOnce) {
     s.gpr[cpu::RCX] = 1000;
     EXPECT_EQ(g.run(s).gpr[cpu::RAX], 3000u);
     EXPECT_EQ(g.counted("code")["blocks_decoded"], 3u);  // it, what follows, HLT
+    EXPECT_LT(g.counted("left_by")["follow"] + g.counted("left_by")["untranslated_target"], 20u);  // it is translated, too
+}
+
+TEST(Crossing, TheSecondPartMayHaveAnySize) {
+    GUEST_CODE(code, 64, "1: movabs $0xfedcba98f6f4f210, %rdx; add %rdx, %rax; dec %ecx; jnz 1b; hlt");
+    for (uint64_t second = 1; second < 10; ++second) {
+        BtGuest g;
+        load_crossing(g, {});
+        const uint64_t before = 10 - second;  // bytes in the first page
+        g.load(kFrames + kPageSize - before, code);
+        cpu::CpuState s = BtGuest::long_mode(kPages + kPageSize - before);
+        s.gpr[cpu::RCX] = 50;
+        EXPECT_EQ(g.run(s).gpr[cpu::RAX], 50 * 0xfedcba98f6f4f210) << second;
+        EXPECT_LT(g.counted("left_by")["follow"] + g.counted("left_by")["untranslated_target"], 20u) << second;
+    }
 }
 
 TEST(Crossing, AStoreIntoItsSecondPartIsSeen) {
