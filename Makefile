@@ -25,13 +25,14 @@ sanitize: setup
 	cmake --build $(SANITIZE) -j $(JOBS) --target unit_tests
 	ctest --test-dir $(SANITIZE) --output-on-failure -j $(JOBS) -L unit
 
-# The whole comparison, about an hour: start, idle and memory (bench.py), then the programs (suite.py). Parts of it: docs/performance.md.
+# The whole comparison, about an hour: start, idle and memory (bench.py), then the programs (suite.py), then guests side by side (consolidation.py). Parts of it: docs/performance.md.
 bench: build
 	tests/guest/prepare.sh $(BUILD)/guest
 	bench/prepare.sh $(BUILD)/bench
 	$(BUILD)/bin/yado image build debian
 	python3 bench/bench.py --yado $(BUILD)/bin/yado --guest-dir $(BUILD)/guest
 	python3 bench/suite.py --yado $(BUILD)/bin/yado --files $(BUILD)/bench --kernel $(BUILD)/guest/vmlinuz --out bench/results
+	python3 bench/consolidation.py --yado $(BUILD)/bin/yado --files $(BUILD)/bench --out bench/results
 	python3 bench/report.py bench/results/programs.json --svg docs/programs.svg --document docs/performance.md
 
 setup:
