@@ -222,7 +222,7 @@ Block* TranslatorTier::block_in_page(Core& c, const Block& from) {
     const Insn* slot = from.end() + (falls_through ? 0 : 1);
     if (Block* b = slot->flat ? cpu_interp::link_of(slot) : nullptr) return b;
     Block* b = c.blocks->known(page_down(from.gpa) | (c.rip & kPageMask), from.mode);
-    if (b && cpu_interp::may_link(slot, *b)) cpu_interp::set_link(slot, b);
+    if (b && slot->flat) cpu_interp::set_link(slot, b);
     return b;
 }
 

@@ -55,8 +55,6 @@ inline Block* link_of(const Insn* slot) { return reinterpret_cast<Block*>(slot->
 inline CrossingTail& tail_of(const Block& b) { return *reinterpret_cast<CrossingTail*>(const_cast<Insn*>(b.end() + kBlockSlots)); }
 inline constexpr unsigned kTailSlots = (sizeof(CrossingTail) + sizeof(Insn) - 1) / sizeof(Insn);
 
-/// Crossing blocks may be forgotten before their page is.
-inline bool may_link(const Insn* slot, const Block& to) { return slot->flat && !to.crossing; }
 inline void set_link(const Insn* slot, Block* b) { const_cast<Insn*>(slot)->imm64 = reinterpret_cast<uint64_t>(b); }
 
 }  // namespace yado::cpu_interp

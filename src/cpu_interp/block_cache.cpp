@@ -20,28 +20,26 @@ void fall_through(Core& c, const Insn* slot);
 
 namespace {
 
-/// The address of a block that no lookup is to find.
-constexpr uint64_t kForgotten = ~uint64_t{0};
-
 void undefined(Core& c, const Insn* i) { c.raise(i, Vec::UD); }
 void too_long(Core& c, const Insn* i) { c.raise(i, Vec::GP, 0); }
 
-/// The handler of a crossing block. What does not fit any more is forgotten and decoded anew: it runs alone this time.
+/// The handler of a crossing block. Where the bytes in the second page are others, it runs alone, and its page's blocks go as if its own
+/// bytes had been written.
 void run_crossing(Core& c, const Insn* i) {
     Block& b = *c.block;
     CrossingTail& tail = tail_of(b);
     const uint64_t next_page = page_down(c.block_rip) + kPageSize;
     uint32_t error = 0;
-    const auto next = b.gpa == kForgotten ? std::nullopt : c.fetch_quietly(next_page, &error);
-    if (next && next->host && std::memcmp(next->host, tail.bytes, tail.size) == 0) [[likely]] {
+    const auto next = c.fetch_quietly(next_page, &error);
+    const bool known = next && next->host;
+    if (known && std::memcmp(next->host, tail.bytes, tail.size) == 0) [[likely]] {
         note_code(c, next_page);
         tail.context = c.context != 0 ? c.context : CrossingTail::kNever;
         tail.next_page = next->host;
         return tail.run(c, i);
     }
-    b.gpa = kForgotten;
     tail.context = CrossingTail::kNever;
-    c.forget_jumps();
+    if (known) c.wiring.memory.note_write(GuestPhysAddr(b.gpa), Bytes(1));
     c.run_alone(i);
     c.rip = c.block_rip;  // not in its block: the same, by the run loop
 }

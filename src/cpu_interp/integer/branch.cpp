@@ -148,7 +148,7 @@ Handler pick_indirect(const Insn& i) {
 
 void go_direct_slow(Core& c, const Insn* i, const Insn* slot, uint64_t rip) {
     if (Block* b = chained(c, rip)) {
-        if (may_link(slot, *b)) set_link(slot, b);
+        if (slot->flat) set_link(slot, b);
         return enter(c, b, rip);
     }
     c.jump_to(i, rip);
@@ -164,7 +164,7 @@ void fall_through(Core& c, const Insn* slot) {
         c.rip = rip;
         return;
     }
-    if (may_link(slot, *b)) set_link(slot, b);
+    if (slot->flat) set_link(slot, b);
     return enter(c, b, rip);
 }
 
