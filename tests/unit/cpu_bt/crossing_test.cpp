@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 
 #include "bt_guest.h"
+#include "cpu_interp/chain.h"
 
 namespace yado::cpu_bt::test {
 namespace {
@@ -18,6 +19,12 @@ void load_crossing(cpu_interp::test::Guest& g, std::span<const std::byte> code) 
     g.load(kFrames + (kStart - kPages), code);
 }
 
+/// Control stayed in translated code, where blocks are chained at all (not with sanitizers).
+void expect_translated(const BtGuest& g) {
+    auto left = g.counted("left_by");
+    if (cpu_interp::kChain) EXPECT_LT(left["follow"] + left["untranslated_target"], 20u);
+}
+
 TEST(Crossing, AnInstructionOverTwoPagesIsDecodedOnce) {
     GUEST_CODE(code, 64, "1: add $3, %eax; dec %ecx; jnz 1b; hlt");
     BtGuest g;
@@ -26,7 +33,7 @@ TEST(Crossing, AnInstructionOverTwoPagesIsDecodedOnce) {
     s.gpr[cpu::RCX] = 1000;
     EXPECT_EQ(g.run(s).gpr[cpu::RAX], 3000u);
     EXPECT_EQ(g.counted("code")["blocks_decoded"], 3u);  // it, what follows, HLT
-    EXPECT_LT(g.counted("left_by")["follow"] + g.counted("left_by")["untranslated_target"], 20u);  // it is translated, too
+    expect_translated(g);
 }
 
 TEST(Crossing, TheSecondPartMayHaveAnySize) {
@@ -39,7 +46,7 @@ TEST(Crossing, TheSecondPartMayHaveAnySize) {
         cpu::CpuState s = BtGuest::long_mode(kPages + kPageSize - before);
         s.gpr[cpu::RCX] = 50;
         EXPECT_EQ(g.run(s).gpr[cpu::RAX], 50 * 0xfedcba98f6f4f210) << second;
-        EXPECT_LT(g.counted("left_by")["follow"] + g.counted("left_by")["untranslated_target"], 20u) << second;
+        expect_translated(g);
     }
 }
 
