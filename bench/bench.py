@@ -171,7 +171,7 @@ def collect(args, folder):
             share, kib, without_cache = measure_idle(side)
             note("host CPU of an idle guest, %", side.name, share)
             note("resident beyond guest RAM (256 MiB, 1 vCPU), MiB", side.name, kib / 1024)
-            note("the same without decoded and translated code, MiB", side.name, without_cache / 1024)
+            note("the same without translated code, MiB", side.name, without_cache / 1024)
             if run < args.logins:
                 note("image to login prompt, 1 vCPU, s", side.name, measure_login(side, 1))
                 note("image to login prompt, 2 vCPUs, s", side.name, measure_login(side, 2))
