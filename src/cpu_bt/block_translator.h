@@ -201,6 +201,8 @@ class BlockTranslator {
     /// The host register of a guest register's value; one at home is loaded into scratch.
     HostReg value_of(unsigned guest, HostReg scratch);
     void set_guest(unsigned guest, HostReg from);
+    /// Has a part of the state brought into the host's registers, unless it is known to be there; `is_loaded` says so at run time.
+    void need(bool& there, int is_loaded, Cold::Kind load);
     void need_vectors();
     void need_x87();
     /// True for instructions that never leave translated code: the pointer may wait for a later one.

@@ -188,10 +188,10 @@ uint64_t LockstepTier::fill(Core* core, uint64_t linear, uint64_t what) {
     const uint64_t address = linear + m.at;
     core->native.exit_insn = m.insn;
     if (m.aligned && address & (m.size - 1)) return static_cast<uint64_t>(TlbFill::Refused);
-    const TlbFill answer = core->tlb_fill(address, m.size, m.write ? cpu_interp::Acc::Write : cpu_interp::Acc::Read);
+    const TlbFill answer = core->tlb_fill(address, m.size, m.access());
     t.filled_.push_back(&core->tlb.slot(core->mmu, cpu_interp::Acc::Write, address));
     if (answer != TlbFill::Filled || m.span == 0) return static_cast<uint64_t>(answer);
-    if (core->tlb_entry(m.group_write ? cpu_interp::Acc::Write : cpu_interp::Acc::Read, linear).hit(linear, m.span)) return static_cast<uint64_t>(answer);
+    if (TranslatorTier::group_served(*core, linear, m)) return static_cast<uint64_t>(answer);
     if (Block& b = *core->native.exit_block; ++b.setbacks > kMaxSetbacks && !b.ungrouped) {
         b.ungrouped = true;
         b.native_flags = nullptr;

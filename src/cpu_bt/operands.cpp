@@ -312,15 +312,17 @@ void BlockTranslator::put_high_byte(HostReg whole, HostReg byte) {
 
 // --- vectors ----------------------------------------------------------------------------------------------------------------
 
-void BlockTranslator::need_vectors() {
-    if (vectors_) return;
+void BlockTranslator::need(bool& there, int is_loaded, Cold::Kind load) {
+    if (there) return;
     before_check();
-    code_.cmp(code_.byte[code_.rbp + at::kVectors], 0);
+    code_.cmp(code_.byte[code_.rbp + is_loaded], 0);
     flags_.destroyed();
-    cold(cc::kEqual, Cold::Kind::LoadVectors);
+    cold(cc::kEqual, load);
     cold_.back().resume = code_.here();
-    vectors_ = true;
+    there = true;
 }
+
+void BlockTranslator::need_vectors() { need(vectors_, at::kVectors, Cold::Kind::LoadVectors); }
 
 void BlockTranslator::vector(const Insn& i, const Form& f) {
     need_vectors();

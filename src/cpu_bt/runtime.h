@@ -46,6 +46,8 @@ struct Miss {
     uint16_t span = 0;        ///< of the group; 0: none
     bool group_write = false;
 
+    cpu_interp::Acc access() const { return write ? cpu_interp::Acc::Write : cpu_interp::Acc::Read; }
+    cpu_interp::Acc group_access() const { return group_write ? cpu_interp::Acc::Write : cpu_interp::Acc::Read; }
     uint64_t packed() const {
         return size | uint64_t{write} << 6 | uint64_t{aligned} << 7 | uint64_t{insn} << 8 | uint64_t{at} << 16 | uint64_t{span} << 32 |
                uint64_t{group_write} << 48;

@@ -59,7 +59,7 @@ void TranslatorTier::reset() {
     code_.setSize(runtime_.end());
     generations_.reset();
     cache_.discard(runtime_.end());
-    stats_.code_bytes.set(runtime_.end());
+    count_code();
 }
 
 void TranslatorTier::make_room(cpu_interp::BlockCache& blocks) {
@@ -67,7 +67,7 @@ void TranslatorTier::make_room(cpu_interp::BlockCache& blocks) {
     generations_.advance();
     blocks.drop_code(generations_.youngest());
     code_.setSize(generations_.begin());
-    stats_.code_bytes.set(runtime_.end() + generations_.used());
+    count_code();
     if (options_.perf) options_.perf->dropped({cache_.executable() + generations_.begin(), generations_.end() - generations_.begin()});
 }
 
@@ -100,7 +100,7 @@ bool TranslatorTier::translate_line(Block& head, BlockTranslator::Grouping group
     ++stats_.translated;
     generations_.filled_to(code_.here());
     core_.blocks->note_code(head, generations_.youngest());
-    stats_.code_bytes.set(runtime_.end() + generations_.used());
+    count_code();
     list(head, from);
     head.native = executable(entries->memory);
     head.native_flags = executable(entries->flags);
@@ -289,9 +289,9 @@ uint64_t TranslatorTier::fill(Core* core, uint64_t linear, uint64_t what) {
     core->native.exit_insn = m.insn;
     if (m.aligned && address & (m.size - 1)) return static_cast<uint64_t>(TlbFill::Refused);
     const Spending spending(core->time, Doing::TlbMiss);
-    const TlbFill answer = core->tlb_fill(address, m.size, m.write ? cpu_interp::Acc::Write : cpu_interp::Acc::Read);
+    const TlbFill answer = core->tlb_fill(address, m.size, m.access());
     t.stats_.missed(answer);
-    if (answer != TlbFill::Filled || m.span == 0 || t.group_served(linear, m)) return static_cast<uint64_t>(answer);
+    if (answer != TlbFill::Filled || m.span == 0 || group_served(*core, linear, m)) return static_cast<uint64_t>(answer);
     if (t.group_spans_neighbours(linear, m)) return kSpanned;
     ++t.stats_.setbacks;
     ++core->native.exit_head->setbacks;
@@ -300,14 +300,9 @@ uint64_t TranslatorTier::fill(Core* core, uint64_t linear, uint64_t what) {
 
 uint64_t TranslatorTier::find(Core* core) { return cpu_interp::find_jump(*core, core->native.missed); }
 
-/// The access itself is served; is the whole group?
-bool TranslatorTier::group_served(uint64_t linear, const Miss& m) {
-    return core_.tlb_entry(m.group_write ? cpu_interp::Acc::Write : cpu_interp::Acc::Read, linear).hit(linear, m.span);
-}
-
 /// A group that crosses into a page that the TLB knows, too, and that follows the first one in the host's memory, as in large pages.
 bool TranslatorTier::group_spans_neighbours(uint64_t linear, const Miss& m) {
-    const cpu_interp::Acc acc = m.group_write ? cpu_interp::Acc::Write : cpu_interp::Acc::Read;
+    const cpu_interp::Acc acc = m.group_access();
     const uint64_t next = page_down(linear) + kPageSize;
     if (linear + m.span <= next || linear + m.span > next + kPageSize) return false;
     const cpu_interp::TlbEntry &first = core_.tlb_entry(acc, linear), &second = core_.tlb_entry(acc, next);

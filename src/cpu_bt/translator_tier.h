@@ -37,6 +37,8 @@ class TranslatorTier final : public cpu_interp::Tier {
     static uint64_t begin_vectors(Core* core);
     static uint64_t begin_x87(Core* core);
     static uint64_t find(Core* core);
+    /// The access itself is served; is the whole group?
+    static bool group_served(const Core& core, uint64_t linear, const Miss& m) { return core.tlb_entry(m.group_access(), linear).hit(linear, m.span); }
 
   private:
     TranslatorTier(Core& core, const TierOptions& options, CodeCache cache);
@@ -51,7 +53,6 @@ class TranslatorTier final : public cpu_interp::Tier {
     static Block* block_in_page(Core& c, const Block& from);
     static uint64_t interpret(Core* core, Block* block, uint32_t n);
     static uint64_t fill(Core* core, uint64_t linear, uint64_t what);
-    bool group_served(uint64_t linear, const Miss& m);
     bool group_spans_neighbours(uint64_t linear, const Miss& m);
     static void stop(Core& c, const Insn* i);
 
@@ -63,6 +64,7 @@ class TranslatorTier final : public cpu_interp::Tier {
     void note_sample(Block& block);
     void trace(Block& head);
     void link(const Block& to, uint32_t reason);
+    void count_code() { stats_.code_bytes.set(runtime_.end() + generations_.used()); }
     const void* executable(size_t offset) const { return cache_.executable() + offset; }
 
     Core& core_;

@@ -16,15 +16,7 @@ constexpr HostReg kGuestRax = kHostOf[cpu::RAX];
 
 }  // namespace
 
-void BlockTranslator::need_x87() {
-    if (x87_) return;
-    before_check();
-    code_.cmp(code_.byte[code_.rbp + at::kX87], 0);
-    flags_.destroyed();
-    cold(cc::kEqual, Cold::Kind::LoadX87);
-    cold_.back().resume = code_.here();
-    x87_ = true;
-}
+void BlockTranslator::need_x87() { need(x87_, at::kX87, Cold::Kind::LoadX87); }
 
 bool BlockTranslator::stays(const Insn& i, const Form& f) {
     return f.translate == &BlockTranslator::lea || (f.translate == &BlockTranslator::modrm && !i.mem);

@@ -19,7 +19,7 @@ class Generations {
     /// Of the memory [begin, end).
     Generations(size_t begin, size_t end) : begin_(begin), each_((end - begin) / kCount) {}
 
-    bool has_room(size_t at, size_t bytes) const { return at + bytes <= begin() + each_; }
+    bool has_room(size_t at, size_t bytes) const { return at + bytes <= end(); }
     /// The oldest generation becomes the youngest. To be emptied by the caller.
     void advance() {
         youngest_ = (youngest_ + 1) % kCount;

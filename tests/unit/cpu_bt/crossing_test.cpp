@@ -22,7 +22,9 @@ void load_crossing(cpu_interp::test::Guest& g, std::span<const std::byte> code) 
 /// Control stayed in translated code, where blocks are chained at all (not with sanitizers).
 void expect_translated(const BtGuest& g) {
     auto left = g.counted("left_by");
-    if (cpu_interp::kChain) EXPECT_LT(left["follow"] + left["untranslated_target"], 20u);
+    if (cpu_interp::kChain) {
+        EXPECT_LT(left["follow"] + left["untranslated_target"], 20u);
+    }
 }
 
 TEST(Crossing, AnInstructionOverTwoPagesIsDecodedOnce) {
