@@ -16,12 +16,17 @@ struct Mask {
     bool gprs_of_fault = false;                            ///< registers loaded before a fault ended the instruction
     bool x87_of_fault = false;                             ///< the MMX transition of an instruction that then faulted
     bool staged = false;                                   ///< SIMD flags of stages after the one that faulted
+    bool either_fault = false;                             ///< which of two operands was looked at first
+    bool unread_parts = false;                             ///< faults of parts of the operand that the result does not need
 };
-Mask mask_of(const Form& form);
+Mask mask_of(const Form& form, Mode mode);
 
 /// Where control lands after a branch, or after a case that ends where the page does, is a trap on the host and none by
 /// the interpreter: makes the host's outcome look the same.
 void settle(const Case& test, bool branch, Outcome* native);
+
+/// False: what the host did there is its own choice (Mask::unread_parts).
+bool comparable(const Mask& mask, const Outcome& native, const Outcome& guest);
 
 /// One line a difference; empty: equal. x87 last instruction and data pointers and the last opcode are not compared:
 /// AMD saves them only with an unmasked exception pending (APM vol. 2, 11.4.4).

@@ -1,6 +1,7 @@
 // Instructions against the host CPU. Each test takes a group of instruction forms; each form runs YADO_ORACLE_COUNT times
 // (default below) with random operands and state, natively and by the interpreter, and every bit that an instruction can
 // see or change is compared. YADO_ORACLE_SEED repeats a run; a failure prints bytes, disassembly, state and differences.
+#include <algorithm>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -20,7 +21,7 @@ constexpr unsigned kReported = 12;     ///< failing forms printed in full a test
 
 /// Not where a difference that is allowed goes on into the next instruction, nor POPF, which could set TF.
 bool fits_in_block(const Form& form) {
-    const Mask mask = mask_of(form);
+    const Mask mask = mask_of(form, Mode::Long);
     const bool popf = form.map == 0 && form.opcode == 0x9d;
     return mask.memory.empty() && !mask.rflags && !mask.fault_offset && !mask.x87_of_fault && !mask.staged && !popf;
 }
@@ -28,10 +29,17 @@ bool fits_in_block(const Form& form) {
 /// AMD's misaligned exception mode (MXCSR bit 17) was switched on: the guest's CPUID does not show it, so that it has to refuse.
 bool misaligned_mode(const Outcome& host) { return host.out.fx[26] & 2; }
 
+/// VPCMPxSTRx, which AMD family 17h executes whatever VEX.W and vvvv are, and behind legacy prefixes; the manual has #UD (SDM vol. 2, 2.6).
+bool host_reads_no_prefix(const std::vector<uint8_t>& code) {
+    const auto vex = std::ranges::find(code, 0xc4);
+    return code.end() - vex > 3 && (vex[1] & 31) == 3 && (vex[3] & 0xfc) == 0x60;
+}
+
 /// What of a long operand is looked at first, which decides the fault at a page's edge; and bit strings, which reach far.
 bool may_differ_at_edges(const Form& form) {
     switch (form.mnemonic) {
-    case ZYDIS_MNEMONIC_BT: case ZYDIS_MNEMONIC_BTS: case ZYDIS_MNEMONIC_BTR: case ZYDIS_MNEMONIC_BTC: case ZYDIS_MNEMONIC_POP: return true;
+    case ZYDIS_MNEMONIC_BT: case ZYDIS_MNEMONIC_BTS: case ZYDIS_MNEMONIC_BTR: case ZYDIS_MNEMONIC_BTC: case ZYDIS_MNEMONIC_POP:
+    case ZYDIS_MNEMONIC_VMOVDDUP: return true;
     default: return false;
     }
 }
@@ -91,7 +99,7 @@ class Oracle : public testing::Test {
         if (runner_ == Runner::Live && interpreted.trapped) interpreted.out.rflags = host.out.rflags;
         std::string result = differences(test, mask, host, interpreted);
         result += window_differences(mask, test.pokes.empty() ? 0 : test.pokes.front().first, native().window(), guest().window());
-        return misaligned_mode(host) ? "" : result;
+        return misaligned_mode(host) || !comparable(mask, host, interpreted) ? "" : result;
     }
 
     void run_form(Mode mode, const Form& form, Random& random) {
@@ -99,7 +107,7 @@ class Oracle : public testing::Test {
             std::optional<Case> test;
             for (unsigned attempt = 0; attempt < 50 && !test; ++attempt) test = generator(mode).make(form, random);
             if (!test) continue;
-            const std::string difference = run(*test, mask_of(form), form.group == Group::Branch);
+            const std::string difference = run(*test, mask_of(form, mode), form.group == Group::Branch);
             if (!difference.empty()) report(mode, ZydisMnemonicGetString(form.mnemonic), *test, difference);
         }
     }
@@ -135,7 +143,8 @@ class Oracle : public testing::Test {
                 if (!form.vex.present) continue;
                 for (uint64_t i = 0; i < count_; ++i) {
                     const std::optional<Case> test = generator(mode).make_invalid(form, random);
-                    const std::string difference = test ? run(*test, {}, false) : "";
+                    if (test && host_reads_no_prefix(test->code)) continue;
+                    const std::string difference = test ? run(*test, mask_of(form, mode), false) : "";
                     if (!difference.empty()) report(mode, ZydisMnemonicGetString(form.mnemonic), *test, difference);
                 }
             }

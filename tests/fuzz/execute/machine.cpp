@@ -156,13 +156,18 @@ cpu::CpuState Machine::base(Ring ring) const {
     return s;
 }
 
-/// Page by page, so that code which is as it was stays decoded.
-void Machine::reset(const Case& test) {
+std::vector<std::byte> Machine::ram_of(const Case& test) const {
     std::vector<std::byte> ram = image_[static_cast<int>(test.ring)];
     std::fill_n(ram.begin() + kCodeFrames, kCodePages * kPage, std::byte{0xf4});   // HLT
     for (size_t n = 0; n < test.code.size() && test.at - kCode + n < kCodePages * kPage; ++n) ram[kCodeFrames + test.at - kCode + n] = std::byte{test.code[n]};
     std::memcpy(ram.data() + kDataFrames, test.data.data(), test.data.size());
     put(ram, kCount, -test.more_faults);
+    return ram;
+}
+
+/// Page by page, so that code which is as it was stays decoded.
+void Machine::reset(const Case& test) {
+    const std::vector<std::byte> ram = ram_of(test);
     for (uint64_t at = 0; at < kRamBytes; at += kPage) {
         if (std::memcmp(memory_.host_page(GuestPhysAddr(at)), ram.data() + at, kPage) == 0) continue;
         must(memory_.write(GuestPhysAddr(at), std::span(ram).subspan(at, kPage)));
@@ -207,6 +212,11 @@ bool Machine::tables_changed(const Outcome& outcome) const {
         if ((outcome.ram[at] & ~dirty) != (before[at] & ~dirty)) return true;
     }
     return false;
+}
+
+bool Machine::code_changed(const Case& test, const Outcome& outcome) const {
+    const std::vector<std::byte> before = ram_of(test);
+    return !std::equal(before.begin() + kCodeFrames, before.begin() + kCodeFrames + kCodePages * kPage, outcome.ram.begin() + kCodeFrames);
 }
 
 // --- Metronome -----------------------------------------------------------------------------------------------------------------

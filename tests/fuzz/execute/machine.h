@@ -68,10 +68,13 @@ class Machine {
     Outcome run(const Case& test, Requests requests);
     /// The code wrote into its own page tables: what it then sees depends on what the TLB still knows (SDM vol. 3, 4.10.2.3).
     bool tables_changed(const Outcome& outcome) const;
+    /// The code wrote into the pages that it was put into.
+    bool code_changed(const Case& test, const Outcome& outcome) const;
     cpu::Vcpu& vcpu() { return *vcpu_; }
 
   private:
     struct Devices;
+    std::vector<std::byte> ram_of(const Case& test) const;
     void reset(const Case& test);
 
     mem::GuestMemory memory_;
