@@ -281,18 +281,30 @@ void BlockTranslator::interpret_part(const Cold& c) {
 /// rax is the linear address XOR the tag, rcx the entry's offset.
 void BlockTranslator::miss_part(const Cold& c) {
     code_.xor_(code_.rax, code_.qword[code_.rbp + code_.rcx + c.tag]);
+    if (c.access.span != 0) {
+        code_.mov(code_.ecx, static_cast<uint32_t>(c.table));
+        code_.call_to(runtime_.spanned());
+        code_.aim(code_.jump_if(cc::kBelow), c.served);
+    }
     code_.mov(code_.rcx, c.access.packed());
     call_block_part(BlockPart::Miss, c.insn);
     code_.aim(code_.jump_if(cc::kBelow), c.retry);
-    if (c.access.span != 0) {
-        const size_t refused = code_.jump_if(cc::kEqual);
-        code_.and_(code_.eax, 4095);
-        code_.load(kRcx, at::kSpannedHost);
-        code_.jump_to(c.served);
-        code_.bind(refused);
+    if (c.access.span != 0) return careful_part(c);
+    fallback(forms_[c.insn]) == Cold::Kind::Leave ? leave_part(c) : interpret_part(c);
+}
+
+/// A group is not served as one: on by the rest of the line without groups, if there is such code, else by the interpreter.
+void BlockTranslator::careful_part(Cold c) {
+    if (c.flags == Place::Host) {
+        FlagTracker::emit_save(code_);
+        c.flags = Place::Memory;
     }
-    const bool leave = c.access.span != 0 || fallback(forms_[c.insn]) == Cold::Kind::Leave;
-    leave ? leave_part(c) : interpret_part(c);
+    code_.load(kRax, at::kCareful);
+    code_.test(code_.rax, code_.rax);
+    const size_t none = code_.jump_if(cc::kEqual);
+    code_.jmp(code_.rax);
+    code_.bind(none);
+    leave_part(c);
 }
 
 /// rax is the target, or `tag` says where it is in the jump entry at rcx.

@@ -115,6 +115,7 @@ class BlockTranslator {
         size_t retry = 0;       ///< Miss: where the lookup of rax begins
         size_t served = 0;      ///< Miss of a group: behind the lookup
         int tag = 0;            ///< Miss: displacement of the tag that rax was compared with; Find: of the target
+        int table = 0;          ///< Miss: offset of the TLB's table in Core
         Miss access{};
     };
     /// Ends of cold parts that all of a block share; emitted once if called.
@@ -136,6 +137,7 @@ class BlockTranslator {
     void cold_part(const Cold& c);
     void interpret_part(const Cold& c);
     void miss_part(const Cold& c);
+    void careful_part(Cold c);
     void find_part(const Cold& c);
     void leave_part(const Cold& c);
     void follow_part(const Cold& c);

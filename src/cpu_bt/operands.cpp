@@ -12,13 +12,6 @@ using cpu_interp::kTlbSize;
 using cpu_interp::Tlb;
 using cpu_interp::TlbEntry;
 
-namespace {
-
-constexpr int kEntryBits = 4;
-static_assert(sizeof(TlbEntry) == 1 << kEntryBits);
-
-}  // namespace
-
 // --- addresses ------------------------------------------------------------------------------------------------------------
 
 bool BlockTranslator::addressable(const Insn& i) const {
@@ -53,22 +46,23 @@ void BlockTranslator::linear_address(const Insn& i, int32_t disp) {
 /// offset in the page if and only if the page is the entry's. Then rax + rcx is the host address. Destroys EFLAGS.
 void BlockTranslator::look_up(const Miss& access, bool write_tag) {
     const unsigned table = Tlb::table_of(static_cast<cpu_interp::Mmu>(mmu_), write_tag ? cpu_interp::Acc::Write : cpu_interp::Acc::Read);
-    const int entry = at::kTlb + static_cast<int>(table * sizeof(TlbEntry) * kTlbSize);
+    const int entry = at::kTlb + (static_cast<int>(table * kTlbSize) << kTlbEntryBits);
     const int tag = entry + static_cast<int>(offsetof(TlbEntry, tag));
     const size_t retry = code_.here();
     if (short_rotate_) {
-        code_.rorx(code_.ecx, code_.eax, 12 - kEntryBits);
+        code_.rorx(code_.ecx, code_.eax, 12 - kTlbEntryBits);
     } else {
         code_.mov(code_.ecx, code_.eax);
-        code_.shr(code_.ecx, 12 - kEntryBits);
+        code_.shr(code_.ecx, 12 - kTlbEntryBits);
     }
-    code_.and_(code_.ecx, (kTlbSize - 1) << kEntryBits);
+    code_.and_(code_.ecx, (kTlbSize - 1) << kTlbEntryBits);
     code_.xor_(code_.rax, code_.qword[code_.rbp + code_.rcx + tag]);
     code_.cmp(code_.rax, 4096 - (access.span ? access.span : access.size));
     flags_.destroyed();
     cold(cc::kAbove, Cold::Kind::Miss);
     cold_.back().retry = retry;
     cold_.back().tag = tag;
+    cold_.back().table = entry;
     cold_.back().access = access;
     code_.mov(code_.rcx, code_.qword[code_.rbp + code_.rcx + (entry + static_cast<int>(offsetof(TlbEntry, host)))]);
     cold_.back().served = code_.here();

@@ -7,6 +7,7 @@
 namespace yado::cpu_bt {
 
 using cpu_interp::Fpu;
+using cpu_interp::TlbEntry;
 
 namespace {
 
@@ -29,6 +30,7 @@ Runtime::Runtime(Assembler& code, const Callbacks& callbacks, bool upper_halves)
     emit_load_vectors(callbacks);
     emit_load_x87(callbacks);
     emit_miss(callbacks);
+    emit_spanned();
     emit_find(callbacks);
     emit_untranslated();
     emit_log_store();
@@ -207,7 +209,7 @@ void Runtime::emit_load_x87(const Callbacks& callbacks) {
 
 void Runtime::emit_miss(const Callbacks& callbacks) {
     static_assert(static_cast<int>(cpu_interp::TlbFill::Filled) == 0 && static_cast<int>(cpu_interp::TlbFill::Refused) == 1 &&
-                  static_cast<int>(cpu_interp::TlbFill::Fault) == 2 && kSpanned > 2);
+                  static_cast<int>(cpu_interp::TlbFill::Fault) == 2);
     miss_ = code_.here();
     registers_out(true);
     code_.mov(code_.rdx, code_.rcx);
@@ -222,6 +224,44 @@ void Runtime::emit_miss(const Callbacks& callbacks) {
     code_.bind(fault);
     code_.add(code_.rsp, 8);
     code_.jump_to(leave_);
+}
+
+/// An entry's tag equals the address of a page if the page is the entry's (TlbEntry::hit).
+void Runtime::emit_spanned() {
+    const int tag = static_cast<int>(offsetof(TlbEntry, tag)), host = static_cast<int>(offsetof(TlbEntry, host));
+    const auto entry_of = [&](const Xbyak::Reg64& page) {  // into rdx
+        code_.mov(code_.edx, page.cvt32());
+        code_.shr(code_.edx, 12 - kTlbEntryBits);
+        code_.and_(code_.edx, (cpu_interp::kTlbSize - 1) << kTlbEntryBits);
+    };
+    spanned_ = code_.here();
+    code_.push(code_.rdx);
+    code_.push(code_.rsi);
+    code_.push(code_.rdi);
+    code_.lea(code_.rsi, code_.ptr[code_.rbp + code_.rcx]);
+    code_.mov(code_.rdi, code_.rax);
+    code_.and_(code_.rdi, -4096);
+    entry_of(code_.rdi);
+    code_.cmp(code_.rdi, code_.qword[code_.rsi + code_.rdx + tag]);
+    const size_t first_unknown = code_.jump_if(cc::kNotEqual);
+    code_.mov(code_.rcx, code_.qword[code_.rsi + code_.rdx + host]);
+    code_.add(code_.rdi, 4096);
+    entry_of(code_.rdi);
+    code_.cmp(code_.rdi, code_.qword[code_.rsi + code_.rdx + tag]);
+    const size_t second_unknown = code_.jump_if(cc::kNotEqual);
+    code_.lea(code_.rdi, code_.ptr[code_.rcx + 4096]);
+    code_.cmp(code_.rdi, code_.qword[code_.rsi + code_.rdx + host]);
+    const size_t apart = code_.jump_if(cc::kNotEqual);
+    code_.and_(code_.eax, 4095);
+    code_.stc();
+    const size_t done = code_.jump();
+    for (const size_t jump : {first_unknown, second_unknown, apart}) code_.bind(jump);
+    code_.clc();
+    code_.bind(done);
+    code_.pop(code_.rdi);
+    code_.pop(code_.rsi);
+    code_.pop(code_.rdx);
+    code_.ret();
 }
 
 void Runtime::emit_find(const Callbacks& callbacks) {

@@ -30,7 +30,7 @@ struct Callbacks {
     uint64_t (*begin_vectors)(Core* core);
     /// Puts the x87 state into the host's; XMM registers may be lost. 0: x87 and MMX instructions have to be interpreted now.
     uint64_t (*begin_x87)(Core* core);
-    /// Fills the TLB: what tlb_fill() answers, or kSpanned. `what` as packed by Miss.
+    /// Fills the TLB: what tlb_fill() answers. `what` as packed by Miss.
     uint64_t (*fill)(Core* core, uint64_t linear, uint64_t what);
     /// Enters the block at NativeState::missed into the jump cache. 0: it can't.
     uint64_t (*find)(Core* core);
@@ -58,11 +58,10 @@ struct Miss {
     }
 };
 
-/// fill()'s answer for a group of accesses that goes on into the next page, where the two pages are neighbours in the host's memory, too:
-/// NativeState::spanned_host serves all of it.
-inline constexpr uint64_t kSpanned = 3;
+inline constexpr int kTlbEntryBits = 4;
+static_assert(sizeof(cpu_interp::TlbEntry) == 1 << kTlbEntryBits);
 
-/// Offsets of the shared parts; `interpret`, `load_vectors`, `load_x87` and `miss` are called, `leave` is jumped to.
+/// Offsets of the shared parts; `interpret`, `load_vectors`, `load_x87`, `miss` and `spanned` are called, `leave` is jumped to.
 class Runtime {
   public:
     /// upper_halves: YMM registers, not XMM registers, are the guest's vectors.
@@ -73,6 +72,10 @@ class Runtime {
     size_t load_x87() const { return load_x87_; }
     /// rcx: a packed Miss; NativeState::missed, exit_block. Returns with rax = the linear address, ZF: try again.
     size_t miss() const { return miss_; }
+    /// rax: linear address of a group, rcx: offset of its table of the TLB in Core. Returns with CF if the group goes on from a page that the
+    /// TLB knows into the next, which it knows, too, and the two are neighbours in the host's memory, as in large pages: rax is then the
+    /// offset in the first page, rcx that page's host address. Else rax as it was.
+    size_t spanned() const { return spanned_; }
     /// rax: a target that the jump cache does not know. Returns with rax as it was, ZF clear: try again.
     size_t find() const { return find_; }
     /// rax: host address of a store to come, NativeState::store_size: appends to NativeState::store_log. Changes nothing else.
@@ -90,6 +93,7 @@ class Runtime {
     void emit_load_vectors(const Callbacks& callbacks);
     void emit_load_x87(const Callbacks& callbacks);
     void emit_miss(const Callbacks& callbacks);
+    void emit_spanned();
     void emit_find(const Callbacks& callbacks);
     void emit_untranslated();
     void emit_log_store();
@@ -104,7 +108,7 @@ class Runtime {
 
     Assembler& code_;
     bool upper_halves_;
-    size_t enter_ = 0, leave_ = 0, leave_saved_ = 0, interpret_ = 0, load_vectors_ = 0, load_x87_ = 0, miss_ = 0, find_ = 0, untranslated_ = 0, log_store_ = 0, end_ = 0;
+    size_t enter_ = 0, leave_ = 0, leave_saved_ = 0, interpret_ = 0, load_vectors_ = 0, load_x87_ = 0, miss_ = 0, spanned_ = 0, find_ = 0, untranslated_ = 0, log_store_ = 0, end_ = 0;
 };
 
 }  // namespace yado::cpu_bt

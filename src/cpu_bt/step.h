@@ -38,6 +38,11 @@ class Line {
         steps_[count_ - 1].path = Path::End;
         return true;
     }
+    /// The steps of another line from `first` on.
+    void set_rest(const Line& of, unsigned first) {
+        count_ = 0;
+        for (unsigned k = first; k < of.count_; ++k) steps_[count_++] = of.steps_[k];
+    }
     Step& last() { return steps_[count_ - 1]; }
     unsigned size() const { return count_; }
     const Step& operator[](unsigned k) const { return steps_[k]; }

@@ -26,6 +26,7 @@ struct TierStats {
     Counter refused;         ///< blocks whose first instruction is the interpreter's and ends them
     Counter traces;          ///< translations over several blocks
     Counter links;           ///< jumps led to the next block's translation
+    Counter careful;         ///< rests of lines translated once more without groups
     Counter setbacks;        ///< checks for a group of accesses that failed though the one access could be served
     Counter evictions;       ///< times that the cache was full and its oldest generation went
     Counter code_bytes;      ///< of the cache, in use: replaced, not added up

@@ -22,8 +22,6 @@ namespace {
 /// More than any line can need: kMaxSteps instructions with their cold parts.
 constexpr size_t kRoomForLine = 96 << 10;
 constexpr unsigned kHotSamples = 2;
-/// A line whose groups fail as often is translated again without.
-constexpr uint32_t kMaxSetbacks = 16;
 
 }  // namespace
 
@@ -50,6 +48,7 @@ void TranslatorTier::placed(Block& block) {
     block.setbacks = block.samples = 0;
     block.traced = false;
     block.heat = options_.warm;
+    careful_.forget(block);
     if (translatable(block)) block.insn[0].run = run_cold;
 }
 
@@ -58,6 +57,7 @@ void TranslatorTier::reset() {
     if (options_.perf) options_.perf->dropped({cache_.executable() + runtime_.end(), cache_.size() - runtime_.end()});
     code_.setSize(runtime_.end());
     generations_.reset();
+    careful_.clear();
     cache_.discard(runtime_.end());
     count_code();
 }
@@ -82,26 +82,40 @@ void TranslatorTier::translate(Block& block) {
     translate_line(block, block.ungrouped ? BlockTranslator::Grouping::Off : BlockTranslator::Grouping::On);
 }
 
-/// Translates line_, which begins with `head`. False: there was no room, or nothing to translate.
-bool TranslatorTier::translate_line(Block& head, BlockTranslator::Grouping grouping) {
+/// False: there soon is.
+bool TranslatorTier::has_room() {
+    if (generations_.has_room(code_.here(), kRoomForLine)) return true;
+    core_.request(Core::kReqMakeRoom);  // at the next block boundary
+    return false;
+}
+
+/// Emits line_, which lies in the page of `block`. nullopt: there was no room, or nothing to translate.
+std::optional<BlockTranslator::Entries> TranslatorTier::emit_line(const Block& block, BlockTranslator::Grouping grouping) {
     const Spending spending(core_.time, Doing::Translation);
-    if (!generations_.has_room(code_.here(), kRoomForLine)) {
-        head.heat = 1;                           // again when there is room
-        core_.request(Core::kReqMakeRoom);       // at the next block boundary
-        return false;
-    }
+    if (!has_room()) return std::nullopt;
     const size_t from = code_.here();
     const auto entries = translator_.translate(line_, grouping);
+    if (!entries) return std::nullopt;
+    generations_.filled_to(code_.here());
+    core_.blocks->note_code(block, generations_.youngest());
+    count_code();
+    list(block, from);
+    return entries;
+}
+
+/// Translates line_, which begins with `head`. False: there was no room, or nothing to translate.
+bool TranslatorTier::translate_line(Block& head, BlockTranslator::Grouping grouping) {
+    if (!has_room()) {
+        head.heat = 1;  // again when there is room
+        return false;
+    }
+    const auto entries = emit_line(head, grouping);
     if (!entries) {
         ++stats_.refused;
         head.insn[0].run = head.first;
         return false;
     }
     ++stats_.translated;
-    generations_.filled_to(code_.here());
-    core_.blocks->note_code(head, generations_.youngest());
-    count_code();
-    list(head, from);
     head.native = executable(entries->memory);
     head.native_flags = executable(entries->flags);
     head.insn[0].run = run_translated;
@@ -115,6 +129,38 @@ void TranslatorTier::translate_again(Block& head, BlockTranslator::Grouping grou
     if (!translate_line(head, grouping)) return;
     code_.replace_by_jump(old[0], offset(head.native));
     if (old[1] != old[0]) code_.replace_by_jump(old[1], offset(head.native_flags));
+}
+
+/// A group's check has failed, in front of that instruction of the line, though the one access is served. The line may be running: code
+/// that is made here is for later, but for its way on.
+void TranslatorTier::set_back(Block& head, Block& block, uint32_t insn) {
+    ++stats_.setbacks;
+    if (careful_.too_fast(head) && !head.ungrouped) translate_ungrouped(head);
+    if (head.setbacks < options_.careful) return;
+    core_.native.careful = careful_.find(block, insn);
+    if (!core_.native.careful) core_.native.careful = translate_rest(head, block, insn);
+}
+
+/// The line of `head` from there on, ungrouped. nullptr: no room.
+const void* TranslatorTier::translate_rest(Block& head, Block& block, uint32_t insn) {
+    Line whole;
+    if (!head.traced || !find_line(*core_.blocks, head, core_.wiring.model, whole)) {
+        whole.clear();
+        whole.append(head);
+    }
+    unsigned at = 0;
+    while (at < whole.size() && (whole[at].block != &block || whole[at].n != insn)) ++at;
+    if (at == whole.size()) {  // the line was another one when it was translated
+        whole.clear();
+        whole.append(block);
+        at = insn;
+    }
+    line_.set_rest(whole, at);
+    const auto entries = emit_line(block, BlockTranslator::Grouping::Off);
+    if (!entries) return nullptr;
+    ++stats_.careful;
+    careful_.add(block, insn, executable(entries->memory));
+    return executable(entries->memory);
 }
 
 /// A line whose groups keep crossing pages.
@@ -194,8 +240,6 @@ void TranslatorTier::go_on(Core& c) {
         c.block = &b;
         c.block_rip = c.native.rip_page + (b.gpa & 0xfff);
         if (reason == 0 && c.requests.load(std::memory_order_relaxed)) of(c).note_sample(b);
-        if (Block* head = std::exchange(c.native.exit_head, nullptr); head && head->setbacks > kMaxSetbacks && !head->ungrouped)
-            of(c).translate_ungrouped(*head);
         const Insn* i = b.insn + reason;
         if (c.faulted) {  // a page fault found by fill()
             c.rip = c.rip_of(i);
@@ -285,33 +329,32 @@ uint64_t TranslatorTier::fill(Core* core, uint64_t linear, uint64_t what) {
     using cpu_interp::TlbFill;
     TranslatorTier& t = of(*core);
     const Miss m = Miss::unpack(what);
+    core->native.careful = nullptr;
     const uint64_t address = linear + m.at;
     core->native.exit_insn = m.insn;
     if (m.aligned && address & (m.size - 1)) return static_cast<uint64_t>(TlbFill::Refused);
     const Spending spending(core->time, Doing::TlbMiss);
     const TlbFill answer = core->tlb_fill(address, m.size, m.access());
     t.stats_.missed(answer);
-    if (answer != TlbFill::Filled || m.span == 0 || group_served(*core, linear, m)) return static_cast<uint64_t>(answer);
-    if (t.group_spans_neighbours(linear, m)) return kSpanned;
-    ++t.stats_.setbacks;
-    ++core->native.exit_head->setbacks;
+    const bool served = m.span == 0 || group_served(*core, linear, m) || t.group_spans_neighbours(linear, m);
+    if (answer != TlbFill::Filled || served) return static_cast<uint64_t>(answer);
+    t.set_back(*core->native.exit_head, *core->native.exit_block, m.insn);
     return static_cast<uint64_t>(TlbFill::Refused);
 }
 
 uint64_t TranslatorTier::find(Core* core) { return cpu_interp::find_jump(*core, core->native.missed); }
 
-/// A group that crosses into a page that the TLB knows, too, and that follows the first one in the host's memory, as in large pages.
+/// Runtime::spanned() will serve it.
 bool TranslatorTier::group_spans_neighbours(uint64_t linear, const Miss& m) {
     const cpu_interp::Acc acc = m.group_access();
     const uint64_t next = page_down(linear) + kPageSize;
     if (linear + m.span <= next || linear + m.span > next + kPageSize) return false;
     const cpu_interp::TlbEntry &first = core_.tlb_entry(acc, linear), &second = core_.tlb_entry(acc, next);
-    core_.native.spanned_host = first.host;
     return first.hit(linear, 1) && second.hit(next, 1) && second.host == first.host + kPageSize;
 }
 
 Result<std::unique_ptr<cpu_interp::Tier>> make_test_tier(Core& core, FlagMode flags, Linking linking) {
-    return YADO_TRY(TranslatorTier::create(core, {.warm = 1, .flags = flags, .link = linking == Linking::On}));
+    return YADO_TRY(TranslatorTier::create(core, {.warm = 1, .careful = 1, .flags = flags, .link = linking == Linking::On}));
 }
 
 }  // namespace yado::cpu_bt

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "cpu_bt/block_translator.h"
+#include "cpu_bt/careful_ways.h"
 #include "cpu_bt/code_cache.h"
 #include "cpu_bt/perf_listing.h"
 #include "cpu_bt/tier_stats.h"
@@ -16,6 +18,7 @@ namespace yado::cpu_bt {
 struct TierOptions {
     size_t cache_bytes = size_t{32} << 20;
     uint32_t warm = 16;                  ///< executions by the interpreter before a block is translated; at least 1
+    uint32_t careful = 4;                ///< setbacks of a line before the rest of it is translated without groups; at least 1
     FlagMode flags = FlagMode::Live;
     bool link = true;                    ///< direct jumps inside a page go from block to block
     std::shared_ptr<const PerfListing> perf{};  ///< or nullptr
@@ -57,6 +60,10 @@ class TranslatorTier final : public cpu_interp::Tier {
     static void stop(Core& c, const Insn* i);
 
     void translate(Block& block);
+    bool has_room();
+    std::optional<BlockTranslator::Entries> emit_line(const Block& block, BlockTranslator::Grouping grouping);
+    void set_back(Block& head, Block& block, uint32_t insn);
+    const void* translate_rest(Block& head, Block& block, uint32_t insn);
     bool translate_line(Block& head, BlockTranslator::Grouping grouping);
     void translate_again(Block& head, BlockTranslator::Grouping grouping);
     void list(const Block& block, size_t from) const;
@@ -75,6 +82,7 @@ class TranslatorTier final : public cpu_interp::Tier {
     BlockTranslator translator_;
     cpu_interp::Generations generations_;
     Line line_;
+    CarefulWays careful_;
     Insn single_[2] = {};       ///< the instruction that interpret() runs, and stop
     bool completed_ = false;    ///< it ran to its end
     TierStats stats_;

@@ -16,8 +16,8 @@ struct NativeState {
     uint32_t exit_link = 0;         ///< offset in the code cache of the jump that could go on; 0: none
     uint64_t kept = 0;              ///< between the parts of one instruction
     uint64_t missed = 0;            ///< linear address that the TLB does not know
-    uint64_t spanned_host = 0;      ///< host address of the page that `missed` lies in, whose neighbour follows it in the host's memory
     Block* exit_head = nullptr;     ///< first block of the line whose access missed
+    const void* careful = nullptr;  ///< code of the rest of that line in which every access checks by itself, or nullptr
     uint64_t group[16] = {};        ///< host addresses that serve several accesses of a block
     bool vectors = false;           ///< XMM registers (and MXCSR) are in the host's
     bool x87 = false;               ///< x87 and MMX registers are in the host's, all exceptions masked

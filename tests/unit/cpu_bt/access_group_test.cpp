@@ -53,6 +53,12 @@ TEST(AccessGroup, PagesThatAreNotAreServedOneByOne) {
     BtGuest g;
     compare(g, Order::Backwards);
     EXPECT_GT(g.counted("translator")["setbacks"], kPages);
+    EXPECT_GT(g.counted("translator")["careful_lines"], 0u);
+}
+
+TEST(AccessGroup, TheRestOfALineIsTheSameWithoutGroupsFromTheFirstSetbackOn) {
+    BtGuest g({.warm = 1, .careful = 1});
+    compare(g, Order::Backwards);
 }
 
 }  // namespace
