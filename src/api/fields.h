@@ -29,7 +29,7 @@ inline constexpr std::array<std::string_view, 2> kWords<ConsoleDevice>{"serial",
 template <>
 inline constexpr std::array<std::string_view, 2> kWords<Rings>{"split", "packed"};
 template <>
-inline constexpr std::array<std::string_view, 2> kWords<CheckKind>{"off", "lockstep"};
+inline constexpr std::array<std::string_view, 3> kWords<CheckKind>{"off", "lockstep", "sampled"};
 template <>
 inline constexpr std::array<std::string_view, 2> kWords<Transport>{"tcp", "udp"};
 template <>
@@ -93,7 +93,7 @@ void fields(V& v, T& g) {
     v("rings", g.rings, "layout of virtio queues");
     v("rng", g.rng, "virtio-rng device");
     v("balloon", g.balloon, "virtio-balloon device");
-    v("check", g.check, "lockstep: every block by the translator and by the interpreter, compared");
+    v("check", g.check, "lockstep: every block by the translator and by the interpreter, compared; sampled: only some runs of those that run much");
     v("perf", g.perf, "tells perf what translated code is: off, map, jitdump=FOLDER");
     v("system_map", g.system_map, "System.map of the guest's kernel: names for perf");
     v("engine_stats", g.engine_stats, "what the engine counted, and what its time was spent on, is printed at the end");

@@ -89,7 +89,7 @@ std::string to_string(const GdbConfig& gdb);
 /// False if somebody on another host could connect.
 bool is_local(const GdbConfig& gdb);
 
-enum class CheckKind : uint8_t { Off, Lockstep };
+enum class CheckKind : uint8_t { Off, Lockstep, Sampled };
 enum class PerfKind : uint8_t { Off, Map, JitDump };
 
 /// How `perf` on the host learns what translated code is. Text form: "off", "map", "jitdump=FOLDER".
@@ -131,7 +131,7 @@ struct GuestConfig {
     Rings rings = Rings::Split;
     bool rng = true;
     bool balloon = true;
-    CheckKind check = CheckKind::Off;  ///< Lockstep: translator against interpreter
+    CheckKind check = CheckKind::Off;  ///< translator against interpreter: every block, or a sample of their runs
     PerfConfig perf;            ///< of the translator
     std::string system_map;     ///< path of the guest kernel's System.map, for perf
     bool engine_stats = false;  ///< the vCPUs' time is split, and all that the engine counted is printed at the end

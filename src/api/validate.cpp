@@ -99,9 +99,9 @@ Result<> check_boot(const GuestConfig& config) {
 Result<> check_introspection(const GuestConfig& config) {
     if (config.perf.kind != PerfKind::Off && config.engine != EngineChoice::Bt)
         return fail(ErrorKind::Usage, "--perf is about translated code; add --engine bt");
-    if (config.check == CheckKind::Lockstep && (config.engine != EngineChoice::Bt || config.cpus != 1))
-        return fail(ErrorKind::Usage, "--check lockstep compares the translator's one vCPU with the interpreter; use --engine bt and --cpus 1");
-    if (config.check == CheckKind::Lockstep && config.perf.kind != PerfKind::Off) return fail(ErrorKind::Usage, "--check and --perf exclude each other; leave one out");
+    if (config.check != CheckKind::Off && (config.engine != EngineChoice::Bt || config.cpus != 1))
+        return fail(ErrorKind::Usage, "--check compares the translator's one vCPU with the interpreter; use --engine bt and --cpus 1");
+    if (config.check != CheckKind::Off && config.perf.kind != PerfKind::Off) return fail(ErrorKind::Usage, "--check and --perf exclude each other; leave one out");
     if (config.perf.kind == PerfKind::Off && !config.system_map.empty()) return fail(ErrorKind::Usage, "--system-map needs --perf map or jitdump=FOLDER");
     return {};
 }

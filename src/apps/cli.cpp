@@ -119,7 +119,7 @@ class CommandLine {
         field(sub, "rng", "on|off", "random number device (default on)");
         field(sub, "balloon", "on|off", "memory balloon device (default on)");
         field_flag(sub, "--debug-exit", "debug_exit", "isa-debug-exit at port 0xf4");
-        field(sub, "check", "off|lockstep", "lockstep: run every block by the translator and by the interpreter, stop at the first difference (slow)");
+        field(sub, "check", "off|lockstep|sampled", "lockstep: run every block by the translator and by the interpreter, stop at the first difference (slow); sampled: leave out most runs of what runs much");
         field(sub, "perf", "off|map|jitdump=FOLDER", "tell perf what translated code is: /tmp/perf-PID.map, or FOLDER/jit-PID.dump");
         field(sub, "system_map", "FILE", "System.map of the guest's kernel: its names for --perf");
         field_flag(sub, "--engine-stats", "engine_stats", "at the end, print what the engine counted and spent its time on");

@@ -21,10 +21,19 @@ cpu_bt::PerfOutput perf_output(api::PerfKind kind) {
     return cpu_bt::PerfOutput::None;
 }
 
+cpu_bt::Check check_of(api::CheckKind kind) {
+    switch (kind) {
+    case api::CheckKind::Off: break;
+    case api::CheckKind::Lockstep: return cpu_bt::Check::Lockstep;
+    case api::CheckKind::Sampled: return cpu_bt::Check::Sampled;
+    }
+    return cpu_bt::Check::Off;
+}
+
 Result<ChosenEngine> bt(const api::GuestConfig& config, std::string reason) {
     const cpu_bt::EngineOptions options{
         .perf = perf_output(config.perf.kind), .perf_folder = config.perf.folder, .system_map = config.system_map,
-        .check = config.check == api::CheckKind::Lockstep ? cpu_bt::Check::Lockstep : cpu_bt::Check::Off};
+        .check = check_of(config.check)};
     return ChosenEngine{YADO_TRY(cpu_bt::make_bt_engine(options)), std::move(reason), cpu_bt::supported_features(), {}};
 }
 

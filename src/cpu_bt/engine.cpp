@@ -32,8 +32,8 @@ class BtEngine final : public cpu::Engine {
 
   private:
     Result<std::unique_ptr<cpu_interp::Tier>> make_tier(Core& core) const {
-        if (check_ == Check::Lockstep) return YADO_TRY(LockstepTier::create(core, [](Core& c, const std::string& report) { c.fail(report); }));
-        return YADO_TRY(TranslatorTier::create(core, options_));
+        if (check_ == Check::Off) return YADO_TRY(TranslatorTier::create(core, options_));
+        return YADO_TRY(LockstepTier::create(core, check_, [](Core& c, const std::string& report) { c.fail(report); }));
     }
 
     TierOptions options_;

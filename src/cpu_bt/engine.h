@@ -15,8 +15,8 @@ namespace yado::cpu_bt {
 enum class PerfOutput : uint8_t { None, Map, JitDump };
 
 /// Off: translated code runs alone. Lockstep: the interpreter runs everything again and the first difference ends the guest,
-/// with a report as the reason (lockstep_tier.h); one vCPU only.
-enum class Check : uint8_t { Off, Lockstep };
+/// with a report as the reason (lockstep_tier.h); one vCPU only. Sampled: of blocks that run much, only some runs.
+enum class Check : uint8_t { Off, Lockstep, Sampled };
 
 struct EngineOptions {
     PerfOutput perf = PerfOutput::None;

@@ -19,6 +19,8 @@ constexpr size_t kCacheBytes = size_t{64} << 20;
 constexpr size_t kRoomForBlock = 96 << 10;
 /// A block whose groups fail as often is translated again without.
 constexpr uint32_t kMaxSetbacks = 16;
+constexpr uint16_t kFirstRuns = 100;
+constexpr uint32_t kEach = 61;
 
 /// Lets the interpreter stop in front of an instruction.
 class Barrier {
@@ -44,13 +46,14 @@ std::string name_of(const std::exception_ptr& raised) {
 
 }  // namespace
 
-Result<std::unique_ptr<LockstepTier>> LockstepTier::create(Core& core, OnDifference on_difference) {
+Result<std::unique_ptr<LockstepTier>> LockstepTier::create(Core& core, Check check, OnDifference on_difference) {
     CodeCache cache = YADO_TRY(CodeCache::create(kCacheBytes));
-    return std::unique_ptr<LockstepTier>(new LockstepTier(core, std::move(on_difference), std::move(cache)));
+    return std::unique_ptr<LockstepTier>(new LockstepTier(core, check, std::move(on_difference), std::move(cache)));
 }
 
-LockstepTier::LockstepTier(Core& core, OnDifference on_difference, CodeCache cache)
+LockstepTier::LockstepTier(Core& core, Check check, OnDifference on_difference, CodeCache cache)
     : core_(core),
+      check_(check),
       on_difference_(std::move(on_difference)),
       cache_(std::move(cache)),
       code_(cache_.writable(), cache_.size()),
@@ -80,10 +83,18 @@ void LockstepTier::count(cpu::Stats& out) const {
 
 void LockstepTier::run(Core& c, const Insn*) {
     Block& b = *c.block;
+    if (of(c).is_left_out(b)) return b.first(c, &b.insn[0]);
     const unsigned done = of(c).compare(b);
     if (done > b.count) return;
     Insn* i = b.insn + done;
     return (done == 0 ? b.first : i->run)(c, i);
+}
+
+/// Of all blocks together every kEach-th run, once a block has had its first ones: a prime number, so that no loop keeps step with it.
+bool LockstepTier::is_left_out(Block& block) {
+    if (check_ != Check::Sampled) return false;
+    if (block.samples < kFirstRuns) return ++block.samples, false;
+    return ++turn_ % kEach != 0;
 }
 
 /// Runs as much as translated code can, both ways. How many instructions that were; more than the block has if control has

@@ -20,6 +20,7 @@
 #include "base/counter.h"
 #include "cpu_bt/block_translator.h"
 #include "cpu_bt/code_cache.h"
+#include "cpu_bt/engine.h"
 #include "cpu_bt/lockstep_state.h"
 #include "cpu_interp/block_cache.h"
 #include "cpu_interp/tier.h"
@@ -32,7 +33,7 @@ class LockstepTier final : public cpu_interp::Tier, private cpu_interp::StoreObs
     using OnDifference = std::function<void(Core&, const std::string& report)>;
 
     /// Errors: Failed (no executable memory).
-    static Result<std::unique_ptr<LockstepTier>> create(Core& core, OnDifference on_difference);
+    static Result<std::unique_ptr<LockstepTier>> create(Core& core, Check check, OnDifference on_difference);
     ~LockstepTier() override;
 
     void placed(Block& block) override;
@@ -44,7 +45,7 @@ class LockstepTier final : public cpu_interp::Tier, private cpu_interp::StoreObs
   private:
     static constexpr unsigned kMostAttempts = 3;
 
-    LockstepTier(Core& core, OnDifference on_difference, CodeCache cache);
+    LockstepTier(Core& core, Check check, OnDifference on_difference, CodeCache cache);
     static LockstepTier& of(Core& c) { return static_cast<LockstepTier&>(*c.tier); }
 
     static void run(Core& c, const Insn* i);
@@ -53,6 +54,7 @@ class LockstepTier final : public cpu_interp::Tier, private cpu_interp::StoreObs
     static uint64_t fill(Core* core, uint64_t linear, uint64_t what);
     void storing(uint64_t linear, void* host, unsigned size) override;
 
+    bool is_left_out(Block& block);
     bool translate(Block& block);
     unsigned compare(Block& block);
     /// How far translated code came: instructions, and whether it has set RIP behind the last.
@@ -69,6 +71,7 @@ class LockstepTier final : public cpu_interp::Tier, private cpu_interp::StoreObs
     const void* executable(size_t offset) const { return cache_.executable() + offset; }
 
     Core& core_;
+    Check check_;
     OnDifference on_difference_;
     CodeCache cache_;
     Assembler code_;
@@ -83,6 +86,7 @@ class LockstepTier final : public cpu_interp::Tier, private cpu_interp::StoreObs
     bool recording_ = false;                     ///< the interpreter's stores
     bool stopped_ = false;                       ///< it came to the end of what it was to run
 
+    uint32_t turn_ = 0;                          ///< of the runs that are left out but for some
     Counter blocks_, instructions_, repeated_, differences_;
 };
 

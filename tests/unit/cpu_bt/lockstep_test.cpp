@@ -16,11 +16,11 @@ using testing::Pair;
 
 class Lockstep : public testing::Test, public cpu_interp::test::Guest {
   protected:
-    explicit Lockstep(const char* name = "x86-64-v2") {
+    explicit Lockstep(const char* name = "x86-64-v2", Check check = Check::Lockstep) {
         model = *cpu::make_model(name, cpu_interp::supported_features(), 2, 1'000'000'000);
         const cpu::VcpuWiring wiring{0, model, memory, devices, nullptr, nullptr, 1'000'000'000};
-        auto made = cpu_interp::make_vcpu(wiring, shared, [this](Core& core) -> Result<std::unique_ptr<cpu_interp::Tier>> {
-            return YADO_TRY(LockstepTier::create(core, [this](Core& c, const std::string& report) {
+        auto made = cpu_interp::make_vcpu(wiring, shared, [this, check](Core& core) -> Result<std::unique_ptr<cpu_interp::Tier>> {
+            return YADO_TRY(LockstepTier::create(core, check, [this](Core& c, const std::string& report) {
                 reports.push_back(report);
                 c.fail(report);
             }));
@@ -60,6 +60,24 @@ TEST_F(Lockstep, RightCodeIsComparedAndRunsToItsEnd) {
     EXPECT_EQ(read<uint32_t>(kData + 16), 2 * 5050u);
     EXPECT_GT(counted()["instructions_compared"], 700u);
     EXPECT_THAT(counted(), Contains(Pair("repeated", 0)));
+}
+
+class SampledLockstep : public Lockstep {
+  protected:
+    SampledLockstep() : Lockstep("x86-64-v2", Check::Sampled) {}
+};
+
+TEST_F(SampledLockstep, ComparesSomeRunsOfABlockThatRunsMuch) {
+    GUEST_CODE(code, 64, "mov $0x100000, %esi; mov $20000, %ecx; xor %eax, %eax; 1: add %rcx, %rax; mov %rax, (%rsi); dec %ecx; jnz 1b; hlt");
+    EXPECT_EQ(run_code(code).gpr[cpu::RAX], 20000ull * 20001 / 2);
+    EXPECT_GT(counted()["blocks_compared"], 200u);
+    EXPECT_LT(counted()["blocks_compared"], 1000u);
+}
+
+TEST_F(SampledLockstep, SeesAWrongInstructionInABlocksFirstRuns) {
+    GUEST_CODE(code, 64, "mov $7, %eax; mov $9, %ebx; add %rbx, %rax; hlt");
+    run_spoilt(code, 0);
+    EXPECT_EQ(reports.size(), 1u);
 }
 
 TEST_F(Lockstep, AWrongInstructionIsReportedWithBlockAndRegisters) {
