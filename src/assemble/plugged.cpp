@@ -65,11 +65,11 @@ Result<> Plugged::plug(std::unique_ptr<virtio::DeviceModel> model) {
 Result<> Plugged::plug_disk(const api::DiskConfig& config) {
     disks_.push_back({config.id, nullptr, nullptr});
     Disk& disk = disks_.back();
-    disk.image = YADO_TRY(storage::open_disk(wiring_.executor, {.path = config.path,
-                                                                .format = config.format,
-                                                                .readonly = config.readonly,
-                                                                .snapshot = config.snapshot,
-                                                                .aio = aio_of(config.aio)}));
+    disk.image = YADO_TRY(io::finish_on(wiring_.executor, storage::open_disk(wiring_.executor, {.path = config.path,
+                                                                                                .format = config.format,
+                                                                                                .readonly = config.readonly,
+                                                                                                .snapshot = config.snapshot,
+                                                                                                .aio = aio_of(config.aio)})));
     auto device = YADO_TRY(virtio::Blk::create(*disk.image, {.id = config.id, .serial = config.serial.empty() ? config.id : config.serial}));
     disk.device = device.get();
     return plug(std::move(device));

@@ -14,6 +14,17 @@
 
 namespace yado::block {
 
+/// What a range of an image holds, and how far that goes.
+struct Extent {
+    enum class Kind : uint8_t {
+        Data,    ///< bytes of its own
+        Zero,    ///< reads as zeroes and takes no space to speak of
+        Absent,  ///< not held by this image; what is below it shows through (zeroes if nothing is)
+    };
+    Kind kind = Kind::Data;
+    Bytes length;  ///< from the offset asked for; never 0, never beyond what was asked for
+};
+
 class DiskImage {
   public:
     virtual ~DiskImage() = default;
@@ -31,6 +42,16 @@ class DiskImage {
     virtual io::Task<Result<>> write_zeroes(Bytes offset, Bytes length, bool unmap) = 0;
     /// A hint; contents of the range are undefined afterwards (we: zeroes or unchanged).
     virtual io::Task<Result<>> discard(Bytes offset, Bytes length) = 0;
+
+    /// What lies at `offset`: one extent of at most `length` bytes. The range is inside size(), `length` is not 0.
+    virtual io::Task<Result<Extent>> map(Bytes offset, Bytes length) { (void)offset; co_return Extent{Extent::Kind::Data, length}; }
+
+    /// Changes size(): new space reads as zeroes, what is cut off is gone. Nothing else is in flight. A multiple of 512.
+    /// Errors: Failed (this kind of image or its state does not allow it), Denied.
+    virtual io::Task<Result<>> resize(Bytes size) {
+        (void)size;
+        co_return fail(ErrorKind::Failed, "{}: its size cannot be changed", describe());
+    }
 
     /// Waits for requests in flight, flushes, releases locks and descriptors. Nothing may be issued afterwards.
     virtual io::Task<Result<>> close() = 0;

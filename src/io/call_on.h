@@ -2,6 +2,7 @@
 #pragma once
 
 #include <future>
+#include <optional>
 #include <type_traits>
 #include <utility>
 
@@ -32,6 +33,15 @@ T finish_on(Executor& executor, Task<T> task) {
         spawn(std::move(task), [promise = std::move(promise)](T result) mutable { promise.set_value(std::move(result)); });
     });
     return outcome.get();
+}
+
+/// Runs an executor that has no thread of its own on this one until the task has ended, and returns its result.
+template <typename T>
+T run_until_done(Executor& executor, Task<T> task) {
+    std::optional<T> result;
+    spawn(std::move(task), [&result](T value) { result.emplace(std::move(value)); });
+    while (!result) executor.run_once(std::chrono::seconds(1));
+    return std::move(*result);
 }
 
 }  // namespace yado::io

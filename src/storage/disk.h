@@ -6,7 +6,7 @@
 
 #include "block/disk_image.h"
 #include "io/executor.h"
-#include "storage/async_io.h"
+#include "storage/file/async_io.h"
 
 namespace yado::storage {
 
@@ -18,7 +18,8 @@ struct DiskConfig {
     AioMode aio = AioMode::Auto;
 };
 
-/// Opens, locks and stacks. Errors: as open_raw's; Usage (unknown format; readonly and snapshot together).
-Result<std::unique_ptr<block::DiskImage>> open_disk(io::Executor& executor, const DiskConfig& config);
+/// Opens, locks and stacks. The executor's thread. Errors: as open_host_file's and the format's; Usage (unknown format;
+/// readonly and snapshot together).
+io::Task<Result<std::unique_ptr<block::DiskImage>>> open_disk(io::Executor& executor, DiskConfig config);
 
 }  // namespace yado::storage

@@ -7,10 +7,12 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <list>
 #include <vector>
 
-#include "storage/raw_image.h"
+#include "storage/file/host_file.h"
+#include "storage/pieces.h"
+#include "storage/range_lock.h"
+#include "storage/raw/raw_image.h"
 
 namespace yado::storage {
 namespace {
@@ -46,71 +48,6 @@ class BlockMap {
     using Leaf = std::array<uint64_t, kLeafBits / 64>;
     std::vector<std::unique_ptr<Leaf>> leaves_;
 };
-
-/// Writes that touch the same block go one after the other: copying a block up must not undo a write beside it.
-class RangeLock {
-  public:
-    struct Range {
-        uint64_t first, end;
-    };
-    class Held {
-      public:
-        Held(RangeLock& lock, std::list<Range>::iterator at) : lock_(&lock), at_(at) {}
-        Held(Held&& o) noexcept : lock_(std::exchange(o.lock_, nullptr)), at_(o.at_) {}
-        Held& operator=(Held&&) = delete;
-        ~Held() {
-            if (lock_) lock_->release(at_);
-        }
-
-      private:
-        RangeLock* lock_;
-        std::list<Range>::iterator at_;
-    };
-
-    io::Task<Held> take(Range range) {
-        while (overlaps(range)) {
-            io::Completion<bool> freed;
-            waiters_.push_back(&freed);
-            co_await freed;
-        }
-        held_.push_front(range);
-        co_return Held(*this, held_.begin());
-    }
-
-  private:
-    bool overlaps(Range r) const {
-        return std::ranges::any_of(held_, [&](const Range& h) { return r.first < h.end && h.first < r.end; });
-    }
-    void release(std::list<Range>::iterator at) {
-        held_.erase(at);
-        for (io::Completion<bool>* waiter : std::exchange(waiters_, {})) waiter->complete(true);
-    }
-    std::list<Range> held_;
-    std::vector<io::Completion<bool>*> waiters_;
-};
-
-/// The part [skip, skip + length) of a scatter list.
-std::vector<iovec> slice(std::span<const iovec> pieces, uint64_t skip, uint64_t length) {
-    std::vector<iovec> out;
-    for (const iovec& v : pieces) {
-        if (skip >= v.iov_len) {
-            skip -= v.iov_len;
-            continue;
-        }
-        const uint64_t n = std::min<uint64_t>(v.iov_len - skip, length);
-        if (n == 0) break;
-        out.push_back({static_cast<char*>(v.iov_base) + skip, n});
-        skip = 0;
-        length -= n;
-    }
-    return out;
-}
-
-uint64_t total_of(std::span<const iovec> pieces) {
-    uint64_t sum = 0;
-    for (const iovec& v : pieces) sum += v.iov_len;
-    return sum;
-}
 
 class Overlay final : public block::DiskImage {
   public:
@@ -167,6 +104,12 @@ class Overlay final : public block::DiskImage {
         const uint64_t end = (offset + length).value() / kBlock * kBlock;
         if (start >= end) co_return Result<>{};
         co_return co_await write_zeroes(Bytes(start), Bytes(end - start), true);
+    }
+
+    io::Task<Result<block::Extent>> map(Bytes offset, Bytes length) override {
+        const uint64_t start = offset.value(), end = start + length.value(), block = start / kBlock;
+        const uint64_t stop = std::min(end, map_.run_end(block, (end + kBlock - 1) / kBlock) * kBlock);
+        co_return co_await (map_.has(block) ? *layer_ : *base_).map(offset, Bytes(stop - start));
     }
 
     io::Task<Result<>> close() override {
@@ -233,9 +176,9 @@ Result<Fd> open_scratch(const std::string& image_path) {
     return fail(ErrorKind::Failed, "disk {}: no place for the snapshot's scratch file; set TMPDIR to a folder that can be written", image_path);
 }
 
-Result<std::unique_ptr<block::DiskImage>> make_overlay(io::Executor& executor, std::unique_ptr<block::DiskImage> base,
+Result<std::unique_ptr<block::DiskImage>> make_overlay(io::Executor& executor, std::unique_ptr<block::DiskImage>& base,
                                                        Fd scratch, AioMode aio) {
-    auto layer = YADO_TRY(adopt_scratch(executor, std::move(scratch), base->size(), aio));
+    auto layer = YADO_TRY(open_raw(YADO_TRY(adopt_scratch_file(executor, std::move(scratch), base->size(), aio))));
     return std::make_unique<Overlay>(std::move(base), std::move(layer));
 }
 

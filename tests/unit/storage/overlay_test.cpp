@@ -10,7 +10,7 @@ namespace {
 class Overlay : public StorageTest {
   protected:
     std::unique_ptr<block::DiskImage> open(const std::string& path) {
-        auto r = open_disk(executor_, {.path = path, .snapshot = true});
+        auto r = try_open({.path = path, .snapshot = true});
         EXPECT_TRUE(r.has_value()) << r.error().message();
         return r ? std::move(*r) : nullptr;
     }
@@ -77,14 +77,14 @@ TEST_F(Overlay, LetsTwoGuestsShareTheImage) {
 
 TEST_F(Overlay, RefusesAnImageThatSomebodyWrites) {
     const std::string path = file("base", 64 << 10, 'b');
-    auto writer = open_disk(executor_, {.path = path});
+    auto writer = try_open({.path = path});
     ASSERT_TRUE(writer);
-    EXPECT_EQ(open_disk(executor_, {.path = path, .snapshot = true}).error().kind(), ErrorKind::Conflict);
+    EXPECT_EQ(try_open({.path = path, .snapshot = true}).error().kind(), ErrorKind::Conflict);
     EXPECT_TRUE(wait((*writer)->close()));
 }
 
 TEST_F(Overlay, RefusesOtherFormats) {
-    EXPECT_EQ(open_disk(executor_, {.path = file("base", 512), .format = "qcow2"}).error().kind(), ErrorKind::Usage);
+    EXPECT_EQ(try_open({.path = file("base", 512), .format = "qcow2"}).error().kind(), ErrorKind::Usage);
 }
 
 }  // namespace

@@ -10,7 +10,11 @@
 #include <vector>
 
 #include "block/disk_image.h"
+#include "io/call_on.h"
 #include "io/executor.h"
+#include "storage/disk.h"
+#include "storage/file/host_file.h"
+#include "storage/raw/raw_image.h"
 
 namespace yado::storage {
 
@@ -33,10 +37,11 @@ class StorageTest : public testing::Test {
     }
     template <typename T>
     T wait(io::Task<T> task) {
-        std::optional<T> result;
-        io::spawn(std::move(task), [&](T r) { result.emplace(std::move(r)); });
-        while (!result) executor_.run_once(std::chrono::seconds(1));
-        return std::move(*result);
+        return io::run_until_done(executor_, std::move(task));
+    }
+    Result<std::unique_ptr<block::DiskImage>> try_open(DiskConfig config) { return wait(open_disk(executor_, std::move(config))); }
+    Result<std::unique_ptr<block::DiskImage>> open_as_raw(const HostFileConfig& config) {
+        return open_raw(YADO_TRY(open_host_file(executor_, config)));
     }
     Result<> write(block::DiskImage& disk, uint64_t at, std::string data) {
         const iovec v{data.data(), data.size()};

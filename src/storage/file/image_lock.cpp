@@ -1,4 +1,4 @@
-#include "storage/image_lock.h"
+#include "storage/file/image_lock.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 // Raw images: what is written is read back, and what cannot be opened is refused with a reason.
-#include "storage/raw_image.h"
+#include "storage/raw/raw_image.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -14,7 +14,7 @@ class RawImage : public StorageTest, public testing::WithParamInterface<AioMode>
   protected:
     ~RawImage() override { failpoint::disarm_all(); }
     std::unique_ptr<block::DiskImage> open(const std::string& path, bool readonly = false) {
-        auto r = open_raw(executor_, {.path = path, .readonly = readonly, .aio = GetParam()});
+        auto r = open_as_raw({.path = path, .readonly = readonly, .aio = GetParam()});
         EXPECT_TRUE(r.has_value()) << r.error().message();
         return r ? std::move(*r) : nullptr;
     }
@@ -109,37 +109,37 @@ TEST_P(RawImage, ReportsAFileThatBecameShorter) {
     EXPECT_TRUE(wait(disk->close()));
 }
 
-class OpenRaw : public StorageTest {
+class OpenRawImage : public StorageTest {
   protected:
-    Error refusal(const RawConfig& config) {
-        auto r = open_raw(executor_, config);
+    Error refusal(const HostFileConfig& config) {
+        auto r = open_as_raw(config);
         return r ? Error(ErrorKind::Failed, "opened") : r.error();
     }
 };
 
-TEST_F(OpenRaw, SaysThatAFileIsMissing) {
+TEST_F(OpenRawImage, SaysThatAFileIsMissing) {
     const Error e = refusal({.path = folder_ + "/none"});
     EXPECT_EQ(e.kind(), ErrorKind::NotFound);
     EXPECT_NE(e.message().find("/none"), std::string::npos);
 }
 
-TEST_F(OpenRaw, RefusesADirectory) {
+TEST_F(OpenRawImage, RefusesADirectory) {
     EXPECT_NE(refusal({.path = folder_}).message().find("is a directory"), std::string::npos);
     EXPECT_NE(refusal({.path = folder_, .readonly = true}).message().find("is a directory"), std::string::npos);
 }
 
-TEST_F(OpenRaw, RefusesAFifoWithoutHanging) {
+TEST_F(OpenRawImage, RefusesAFifoWithoutHanging) {
     const std::string path = folder_ + "/fifo";
     ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
     EXPECT_NE(refusal({.path = path, .readonly = true}).message().find("neither a file"), std::string::npos);
 }
 
-TEST_F(OpenRaw, RefusesSizesThatAreNotWholeSectors) {
+TEST_F(OpenRawImage, RefusesSizesThatAreNotWholeSectors) {
     EXPECT_NE(refusal({.path = file("a", 1000)}).message().find("multiple of 512"), std::string::npos);
     EXPECT_NE(refusal({.path = file("b", 0)}).message().find("empty"), std::string::npos);
 }
 
-TEST_F(OpenRaw, RefusesAnUnknownAioMode) {
+TEST_F(OpenRawImage, RefusesAnUnknownAioMode) {
     EXPECT_EQ(parse_aio("native").error().kind(), ErrorKind::Usage);
     EXPECT_EQ(*parse_aio("threads"), AioMode::Threads);
 }

@@ -10,7 +10,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
-#include "storage/async_io.h"
+#include "storage/file/async_io.h"
 
 namespace yado::storage {
 namespace {

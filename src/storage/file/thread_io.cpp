@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/check.h"
-#include "storage/async_io.h"
+#include "storage/file/async_io.h"
 
 namespace yado::storage {
 namespace {

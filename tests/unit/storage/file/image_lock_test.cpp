@@ -1,5 +1,5 @@
 // Locks keep two writers apart and are the ones that QEMU looks for.
-#include "storage/image_lock.h"
+#include "storage/file/image_lock.h"
 
 #include <fcntl.h>
 #include <sys/wait.h>

@@ -1,0 +1,92 @@
+// One image format: how its files are made, opened, described and checked. A folder under src/storage each; formats.cpp
+// lists them. What a header says of other files (a backing file, a parent) is a claim: a format reports it and compares
+// it, and never opens anything by it.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "block/disk_image.h"
+#include "storage/file/image_file.h"
+
+namespace yado::storage {
+
+/// The image below, as a header names it.
+struct BackingClaim {
+    std::string path;    ///< as written there: hostile
+    std::string format;  ///< empty where the header does not say
+};
+
+struct Snapshot {
+    std::string id, name;
+    Bytes disk_size;
+    Bytes vm_state_size;
+    int64_t seconds = 0;  ///< since 1970
+};
+
+struct ImageInfo {
+    std::string format;
+    std::string variant;  ///< "version 3", "dynamic", ...
+    Bytes size;           ///< as the guest sees it
+    std::optional<Bytes> cluster_size;
+    std::optional<BackingClaim> backing;
+    std::vector<Snapshot> snapshots;
+    std::vector<std::pair<std::string, std::string>> details;  ///< more for `yado disk info`: key, value
+};
+
+struct OpenOptions {
+    /// What shows through where the image holds nothing; read-only. The caller has compared it with the claim.
+    std::unique_ptr<block::DiskImage> backing;
+    /// What identifies the parent for formats that check it (VHD, VHDX): its unique id as ImageInfo's detail "id" has it.
+    std::string backing_id;
+    bool discard = true;  ///< whether discards give space back
+};
+
+struct CreateOptions {
+    Bytes size;
+    std::optional<Bytes> cluster_size;
+    bool preallocated = false;  ///< VHD and VHDX: fixed; raw: space reserved
+    struct Parent {
+        std::string path;    ///< as it is to be written into the header
+        std::string format;
+        std::string id;      ///< ImageInfo's detail "id" of the parent, where it has one
+        int64_t modified_seconds = 0;  ///< since 1970, of the parent's file
+    };
+    std::optional<Parent> parent;
+};
+
+enum class Repair : uint8_t { No, Leaks, All };
+
+struct CheckReport {
+    uint64_t errors = 0;         ///< found, and still there
+    uint64_t leaks = 0;          ///< clusters or blocks that nobody refers to, still there
+    uint64_t repaired = 0;
+    uint64_t allocated = 0, total = 0;  ///< in clusters or blocks
+    std::vector<std::string> findings;  ///< a line each; at most kMaxFindings, the counts go on
+    static constexpr size_t kMaxFindings = 100;
+};
+
+class Format {
+  public:
+    virtual ~Format() = default;
+    virtual std::string_view name() const = 0;
+
+    /// Takes the file in any case; on failure it is closed. Errors: Corrupt (not such an image, damaged), Failed (a
+    /// feature that we do not have; a backing image is named and none was given, or the reverse).
+    virtual io::Task<Result<std::unique_ptr<block::DiskImage>>> open(std::unique_ptr<ImageFile> file, OpenOptions options) const = 0;
+    /// Writes an empty image into an empty file, and syncs. Errors: Usage (a size or option that the format cannot have).
+    virtual io::Task<Result<>> create(ImageFile& file, const CreateOptions& options) const = 0;
+    /// What the headers say, checked for sense. Errors: as open().
+    virtual io::Task<Result<ImageInfo>> info(ImageFile& file) const = 0;
+    /// Walks all metadata. Errors: Corrupt where the headers cannot be understood at all.
+    virtual io::Task<Result<CheckReport>> check(ImageFile& file, Repair repair) const = 0;
+};
+
+/// Errors: Usage (names those that there are).
+Result<const Format*> find_format(std::string_view name);
+const std::vector<const Format*>& all_formats();
+
+}  // namespace yado::storage
