@@ -21,6 +21,7 @@ struct program {
 
 /* each ends with name NULL */
 extern const struct program kInteger[], kFloat[], kX87[], kLinpack[], kVector[], kCrypto[], kZip[], kMemory[], kSystem[], kParallel[];
+extern const struct program kEvents[]; /* not listed: other scripts' */
 
 /* common.c */
 double now(void);                                           /* seconds, monotonic */

@@ -8,15 +8,16 @@
 #include <string.h>
 
 static const struct program* const kGroups[] = {kInteger, kFloat, kX87, kLinpack, kVector, kCrypto, kZip, kMemory, kSystem, kParallel};
+enum { kGroupCount = sizeof kGroups / sizeof *kGroups };
 
 static void list(void) {
-    for (size_t g = 0; g < sizeof kGroups / sizeof *kGroups; g++)
+    for (size_t g = 0; g < kGroupCount; g++)
         for (const struct program* p = kGroups[g]; p->name; p++) printf("%s %s %s\n", p->name, p->group, p->unit);
 }
 
 static const struct program* find(const char* name) {
-    for (size_t g = 0; g < sizeof kGroups / sizeof *kGroups; g++)
-        for (const struct program* p = kGroups[g]; p->name; p++)
+    for (size_t g = 0; g <= kGroupCount; g++)
+        for (const struct program* p = g < kGroupCount ? kGroups[g] : kEvents; p->name; p++)
             if (!strcmp(p->name, name)) return p;
     return NULL;
 }

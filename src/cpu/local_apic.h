@@ -2,6 +2,7 @@
 // Intel SDM vol. 3, chapter 11 (APIC).
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 
@@ -72,6 +73,12 @@ class LocalApic {
     /// Called by the vCPU when the guest's TSC offset or frequency changes: deadline = guest TSC.
     /// guest_tsc = host_tsc + offset.
     virtual void set_tsc_offset(uint64_t offset) = 0;
+
+    /// A halted vCPU waits for its APIC's timer itself, which saves the way over the timer queue's thread: when it has to look, a
+    /// reading of CLOCK_MONOTONIC; nullopt: somebody will signal. The timer does not fire until end_wait().
+    virtual std::optional<std::chrono::nanoseconds> begin_wait() { return std::nullopt; }
+    /// After begin_wait(): fires the timer if it is due, else hands it back to the queue.
+    virtual void end_wait() {}
 
     /// True on the boot processor.
     virtual bool is_bsp() const = 0;

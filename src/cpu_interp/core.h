@@ -303,6 +303,7 @@ class Core {
     static constexpr uint32_t kReqDebug = 1u << 18;    ///< a debugger's watchpoint was hit; TF and DR7 need no request
     static constexpr uint32_t kReqStale = 1u << 19;    ///< code pages were written: Shared holds the list
     static constexpr uint32_t kReqMakeRoom = 1u << 21; ///< the tier's memory is full
+    static constexpr uint32_t kReqParked = 1u << 22;   ///< the vCPU's thread sleeps (parking.h); never set while it runs
     static constexpr uint32_t kReqFailed = 1u << 20;   ///< the engine gives up: `failure` says why
     void request(uint32_t bits) { requests.fetch_or(bits); }
     /// Ends the guest at the next block boundary: the engine itself is wrong. The first reason counts. The vCPU's thread.

@@ -1,7 +1,7 @@
 // The interpreter's vCPU and the single stepper.
 //
 //   run(): requests (kick, rendezvous, stale code, INIT, SIPI) -> events (NMI, interrupt) -> blocks or one instruction -> ...
-//   park(): sleeps on the request word until a signal or a kick.
+//   park(): sleeps on the request word until a signal, a kick, or its APIC's timer (parking.h).
 #include "cpu_interp/interp.h"
 
 #include <array>
@@ -13,6 +13,7 @@
 #include "cpu_interp/external_debug.h"
 #include "cpu_interp/fpu/fpu.h"
 #include "cpu_interp/integer/select.h"
+#include "cpu_interp/parking.h"
 #include "cpu_interp/run.h"
 #include "cpu_interp/shared.h"
 #include "cpu_interp/tier.h"
@@ -21,10 +22,6 @@
 namespace yado::cpu_interp {
 
 namespace {
-
-constexpr uint32_t bit(cpu::Signal s) { return static_cast<uint32_t>(s); }
-constexpr uint32_t kWake = bit(cpu::Signal::Interrupt) | bit(cpu::Signal::Nmi) | bit(cpu::Signal::Init) |
-                           bit(cpu::Signal::Sipi) | bit(cpu::Signal::Kick);
 
 std::string describe_crash(const Core& c) {
     return fmt::format("triple fault at rip {:#x} (CS {:#x}, CR0 {:#x}, CR2 {:#x}, CR3 {:#x}, RSP {:#x})", c.rip,
@@ -72,10 +69,7 @@ class InterpVcpu final : public cpu::Vcpu, public cpu::SignalSink {
     cpu::Exit run() override;
     void kick() override { signal(cpu::Signal::Kick); }
     void park() override;
-    void signal(cpu::Signal s) override {
-        core_->requests.fetch_or(bit(s));
-        core_->requests.notify_all();
-    }
+    void signal(cpu::Signal s) override { send(core_->requests, bit(s)); }
     Result<cpu::CpuState> get_state() override { return export_state(*core_); }
     Result<> set_state(const cpu::CpuState& state) override;
     Result<> set_debug(const cpu::DebugControl& control) override;
@@ -224,11 +218,7 @@ bool InterpVcpu::deliver_interrupt() {
 
 void InterpVcpu::park() {
     const Spending spending(core_->time, Doing::Idle);
-    for (;;) {
-        const uint32_t r = core_->requests.load();
-        if (r & kWake) return;
-        core_->requests.wait(r);
-    }
+    cpu_interp::park(core_->requests, core_->wiring.apic);
 }
 
 Result<> InterpVcpu::set_state(const cpu::CpuState& state) {

@@ -6,6 +6,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <condition_variable>
 
 #include "base/check.h"
@@ -34,11 +35,16 @@ class Executor::ExecutorTimer final : public Timer {
     void arm(Nanoseconds deadline) override {
         auto timers = executor_.timers_.lock();
         erase(*timers);
-        const bool first = timers->due.empty() || deadline.count() < timers->due.begin()->first;
         timers->due.emplace(deadline.count(), this);
-        if (first) executor_.program_timerfd(deadline.count());
+        if (deadline.count() < timers->programmed) executor_.program(*timers);
     }
     void cancel() override { erase(*executor_.timers_.lock()); }
+    std::optional<Nanoseconds> take_over() override {
+        auto timers = executor_.timers_.lock();
+        const std::optional<Nanoseconds> deadline = erase(*timers);
+        if (deadline && timers->programmed < timers->earliest()) executor_.program(*timers);
+        return deadline;
+    }
 
     void begin() {  // under timers_
         const std::lock_guard lock(mutex_);
@@ -52,8 +58,12 @@ class Executor::ExecutorTimer final : public Timer {
     }
 
   private:
-    void erase(Timers& timers) {
-        std::erase_if(timers.due, [&](const auto& entry) { return entry.second == this; });
+    std::optional<Nanoseconds> erase(Timers& timers) {
+        const auto own = std::ranges::find(timers.due, this, [](const auto& entry) { return entry.second; });
+        if (own == timers.due.end()) return std::nullopt;
+        const Nanoseconds deadline(own->first);
+        timers.due.erase(own);
+        return deadline;
     }
     Executor& executor_;
     std::function<void()> callback_;
@@ -131,8 +141,10 @@ std::unique_ptr<Timer> Executor::make_timer(std::function<void()> callback) {
     return std::make_unique<ExecutorTimer>(*this, std::move(callback));
 }
 
-void Executor::program_timerfd(int64_t earliest) {
-    const int64_t at = earliest > 0 ? earliest : 1;  // 0 would disarm
+/// Makes the descriptor expire at the earliest deadline. One that is only put off needs no call: what fires too early looks again.
+void Executor::program(Timers& timers) {
+    timers.programmed = timers.earliest();
+    const int64_t at = timers.due.empty() ? 0 : std::max<int64_t>(timers.programmed, 1);  // 0 disarms
     const itimerspec spec{.it_interval = {}, .it_value = {at / 1'000'000'000, at % 1'000'000'000}};
     timerfd_settime(timerfd_.get(), TFD_TIMER_ABSTIME, &spec, nullptr);
 }
@@ -142,9 +154,12 @@ void Executor::run_timers() {
         ExecutorTimer* timer = nullptr;
         {
             auto timers = timers_.lock();
-            if (timers->due.empty()) return;
+            if (timers->due.empty()) {
+                timers->programmed = kNever;
+                return;
+            }
             const auto [deadline, first] = *timers->due.begin();
-            if (deadline > clock_.now().count()) return program_timerfd(deadline);
+            if (deadline > clock_.now().count()) return program(*timers);
             timers->due.erase(timers->due.begin());
             timer = first;
             timer->begin();

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <thread>
@@ -60,13 +61,16 @@ class Executor final : public TimerQueue {
 
   private:
     class ExecutorTimer;
+    static constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
     struct Timers {
         std::multimap<int64_t, ExecutorTimer*> due;  // by deadline
+        int64_t programmed = kNever;                 // when the descriptor expires; never later than earliest()
+        int64_t earliest() const { return due.empty() ? kNever : due.begin()->first; }
     };
     void wake();
     void run_posted();
     void run_timers();
-    void program_timerfd(int64_t earliest);
+    void program(Timers& timers);
 
     SystemClock clock_;
     Fd epoll_, event_, timerfd_;

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 
 #include "base/clock.h"
 
@@ -19,6 +20,9 @@ class Timer {
     /// Fires at `deadline` of the queue's clock().now(); one in the past fires at once. Any thread.
     virtual void arm(Nanoseconds deadline) = 0;
     virtual void cancel() = 0;
+    /// Cancels, and returns the deadline, a reading of CLOCK_MONOTONIC, to a caller that will wait for it itself. nullopt: not
+    /// armed, or a queue with another clock, and nothing changed. Any thread.
+    virtual std::optional<Nanoseconds> take_over() { return std::nullopt; }
 };
 
 class TimerQueue {

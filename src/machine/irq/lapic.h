@@ -73,6 +73,8 @@ class Lapic final : public cpu::LocalApic, public bus::Device {
     uint8_t sipi_vector() const override { return sipi_vector_.load(); }
     void init_reset() override;
     void set_tsc_offset(uint64_t offset) override;
+    std::optional<Nanoseconds> begin_wait() override { return timer_->take_over(); }
+    void end_wait() override;
     bool is_bsp() const override { return wiring_.apic_id == 0; }
 
     // --- state

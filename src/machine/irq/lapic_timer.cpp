@@ -77,4 +77,13 @@ void Lapic::on_timer() {
     local_interrupt(*s, LVT_TIMER);
 }
 
+void Lapic::end_wait() {
+    {
+        auto s = state_.lock();
+        const bool counting = timer_mode(*s) != LapicTimerMode::TscDeadline && s->deadline;
+        if (counting && wiring_.timers.clock().now() < *s->deadline) return timer_->arm(*s->deadline);
+    }
+    on_timer();
+}
+
 }  // namespace yado::machine

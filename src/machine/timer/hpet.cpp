@@ -8,6 +8,8 @@ namespace yado::machine {
 
 namespace {
 
+bool periodic(HpetTimerConfig config, uint64_t period) { return config.get(HpetTimerConfig::TYPE) && period; }
+
 uint64_t width_mask(HpetTimerConfig config) { return config.get(HpetTimerConfig::MODE32) ? 0xffffffff : ~0ull; }
 
 constexpr uint64_t capabilities() {
@@ -65,6 +67,7 @@ void Hpet::schedule(State& s, unsigned n, bool passed_now) {
     if (left > kNever) return timers_[n]->cancel();
     c.fires = wiring_.timers.clock().now() + time_of_tick(left, kHpetHz);
     c.armed = true;
+    if (silent(c)) return timers_[n]->cancel();
     timers_[n]->arm(c.fires);
 }
 
@@ -72,24 +75,44 @@ void Hpet::schedule_all(State& s) {
     for (unsigned n = 0; n < kHpetTimers; ++n) schedule(s, n);
 }
 
+/// Nobody can tell when it matches: it does not interrupt, nor set a status bit. A kernel that is done with a periodic timer
+/// leaves it so, and the host is not to be woken for it: its comparator is worked out when somebody looks.
+bool Hpet::silent(const Channel& c) { return !c.config.get(HpetTimerConfig::INT_ENB) && !c.config.get(HpetTimerConfig::INT_TYPE); }
+
+bool Hpet::due(const Channel& c) const { return c.armed && wiring_.timers.clock().now() >= c.fires; }
+
 /// A periodic comparator moves on by its period (2.3.9.2.2), past what the host was late for.
-void Hpet::advance(State& s, Channel& c) {
+uint64_t Hpet::next_match(const State& s, const Channel& c) const {
     const uint64_t mask = width_mask(c.config);
     const uint64_t late = (counter(s) - c.comparator) & mask;
     const uint64_t shortest = ticks_at(kShortestInterval, kHpetHz);
     const uint64_t skip = late + (c.period < shortest ? shortest : 0);
-    c.comparator = (c.comparator + (skip / c.period + 1) * c.period) & mask;
+    return (c.comparator + (skip / c.period + 1) * c.period) & mask;
+}
+
+/// As it reads.
+uint64_t Hpet::comparator(const State& s, const Channel& c) const {
+    return silent(c) && due(c) && periodic(c.config, c.period) ? next_match(s, c) : c.comparator;
+}
+
+/// Brings silent comparators up to now, before anything changes.
+void Hpet::settle(State& s) {
+    for (unsigned n = 0; n < kHpetTimers; ++n)
+        if (silent(s.channels[n]) && due(s.channels[n])) expire(s, n);
 }
 
 void Hpet::on_timer(unsigned n) {
     auto s = state_.lock();
-    Channel& c = s->channels[n];
-    if (!c.armed || wiring_.timers.clock().now() < c.fires) return;
+    if (due(s->channels[n])) expire(*s, n);
+}
+
+void Hpet::expire(State& s, unsigned n) {
+    Channel& c = s.channels[n];
     c.armed = false;
-    interrupt(*s, n);
-    const bool periodic = c.config.get(HpetTimerConfig::TYPE) && c.period;
-    if (periodic) advance(*s, c);
-    if (periodic || c.config.get(HpetTimerConfig::MODE32)) schedule(*s, n, true);
+    interrupt(s, n);
+    const bool again = periodic(c.config, c.period);
+    if (again) c.comparator = next_match(s, c);
+    if (again || c.config.get(HpetTimerConfig::MODE32)) schedule(s, n, true);
 }
 
 void Hpet::interrupt(State& s, unsigned n) {
@@ -169,7 +192,7 @@ uint64_t Hpet::read_register(const State& s, uint64_t at) const {
     if (at < kHpetFirstTimer || n >= kHpetTimers) return 0;
     switch (at % kHpetTimerStride) {
         case 0x00: return s.channels[n].config.raw & ~HpetTimerConfig::VAL_SET.mask;
-        case 0x08: return s.channels[n].comparator;
+        case 0x08: return comparator(s, s.channels[n]);
         default: return 0;
     }
 }
@@ -208,6 +231,7 @@ uint64_t Hpet::read(uint64_t offset, unsigned size) {
 void Hpet::write(uint64_t offset, unsigned size, uint64_t value) {
     if ((size != 4 && size != 8) || offset % size) return;
     auto s = state_.lock();
+    settle(*s);
     const uint64_t at = offset & ~7ull;
     if (size == 4) {
         const unsigned shift = offset & 4 ? 32 : 0;
@@ -231,7 +255,7 @@ Result<state::Record> Hpet::save() const {
     for (const Channel& c : s->channels) {
         pb::HpetTimer& t = *m.add_timers();
         t.set_config(c.config.raw);
-        t.set_comparator(c.comparator);
+        t.set_comparator(comparator(*s, c));
         t.set_period(c.period);
     }
     return state::make_record(*this, m);

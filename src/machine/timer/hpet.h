@@ -42,7 +42,7 @@ class Hpet final : public bus::Device, public bus::IoHandler {
         uint64_t comparator = ~0ull;
         uint64_t period = 0;
         Nanoseconds fires{};  ///< when its timer is armed for
-        bool armed = false;
+        bool armed = false;      ///< the comparator will match then, whether or not a timer tells us
         bus::IrqLine* driven = nullptr;  ///< level mode: the line it holds up
     };
     struct State {
@@ -66,7 +66,12 @@ class Hpet final : public bus::Device, public bus::IoHandler {
     void on_timer(unsigned n);
     void interrupt(State& s, unsigned n);
     void lower(Channel& channel);
-    void advance(State& s, Channel& channel);
+    static bool silent(const Channel& channel);
+    void expire(State& s, unsigned n);
+    bool due(const Channel& channel) const;
+    uint64_t next_match(const State& s, const Channel& channel) const;
+    uint64_t comparator(const State& s, const Channel& channel) const;
+    void settle(State& s);
 
     Wiring wiring_;
     Guarded<State> state_;

@@ -36,6 +36,13 @@ class MachineTime::ShiftedTimer final : public io::Timer {
         deadline.reset();
         host_->cancel();
     }
+    /// A vCPU that waits itself is kicked before the machine stops, and then arms anew.
+    std::optional<Nanoseconds> take_over() override {
+        const std::lock_guard lock(time_.mutex_);
+        const std::optional<Nanoseconds> at = deadline ? host_->take_over() : std::nullopt;
+        if (at) deadline.reset();
+        return at;
+    }
     /// Under mutex_.
     void start() {
         if (deadline && time_.running_.load()) host_->arm(*deadline + Nanoseconds(time_.offset_.load()));

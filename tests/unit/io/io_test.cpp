@@ -140,6 +140,42 @@ TEST(Executor, TimersFireInOrderOfTheirDeadlinesAndNotWhenCancelled) {
     EXPECT_EQ(fired, "ba");
 }
 
+TEST(Executor, ATimerThatSomebodyTookOverDoesNotFire) {
+    Executor e;
+    std::string fired;
+    auto a = e.make_timer([&] { fired += 'a'; });
+    auto b = e.make_timer([&] { fired += 'b'; });
+    const auto now = e.clock().now();
+    a->arm(now + std::chrono::milliseconds(1));
+    b->arm(now + std::chrono::milliseconds(2));
+    EXPECT_EQ(a->take_over(), now + std::chrono::milliseconds(1));
+    EXPECT_EQ(a->take_over(), std::nullopt);
+    while (fired.empty()) e.run_once(std::chrono::seconds(5));
+    EXPECT_EQ(fired, "b");
+}
+
+TEST(Executor, ATimerFiresAfterItWasTakenOverAndArmedAgain) {
+    Executor e;
+    int fired = 0;
+    auto a = e.make_timer([&] { ++fired; });
+    a->arm(e.clock().now() + std::chrono::hours(1));
+    a->take_over();
+    a->arm(e.clock().now() + std::chrono::milliseconds(1));
+    while (!fired) e.run_once(std::chrono::seconds(5));
+    EXPECT_EQ(fired, 1);
+}
+
+TEST(Executor, ADeadlineThatIsPutOffCountsAndTheEarlierOneDoesNot) {
+    Executor e;
+    Nanoseconds at{};
+    auto a = e.make_timer([&] { at = e.clock().now(); });
+    const auto later = e.clock().now() + std::chrono::milliseconds(3);
+    a->arm(later - std::chrono::milliseconds(2));
+    a->arm(later);
+    while (!at.count()) e.run_once(std::chrono::seconds(5));
+    EXPECT_GE(at, later);
+}
+
 TEST(ManualTimers, AdvancingFiresWhatFallsDueAtItsTime) {
     ManualTimers timers;
     std::vector<int64_t> at;

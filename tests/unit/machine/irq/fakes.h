@@ -3,12 +3,16 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "bus/address_space.h"
 #include "bus/device.h"
 #include "bus/irq.h"
 #include "cpu/local_apic.h"
+#include "io/timer.h"
 
 namespace yado::machine {
 
@@ -31,6 +35,38 @@ struct FakeVcpu final : cpu::SignalSink {
     uint32_t signals = 0;
     void signal(cpu::Signal s) override { signals |= static_cast<uint32_t>(s); }
     bool got(cpu::Signal s) const { return signals & static_cast<uint32_t>(s); }
+};
+
+/// Manual timers that can be taken over, as those whose clock is CLOCK_MONOTONIC.
+class LentTimers final : public io::TimerQueue {
+  public:
+    const Clock& clock() const override { return queue_.clock(); }
+    std::unique_ptr<io::Timer> make_timer(std::function<void()> callback) override {
+        return std::make_unique<Lent>(queue_.make_timer(std::move(callback)));
+    }
+    void advance(Nanoseconds by) { queue_.advance(by); }
+    /// Deadlines that are armed now.
+    size_t armed() const { return queue_.armed(); }
+
+  private:
+    struct Lent final : io::Timer {
+        explicit Lent(std::unique_ptr<io::Timer> t) : timer(std::move(t)) {}
+        void arm(Nanoseconds at) override {
+            deadline = at;
+            timer->arm(at);
+        }
+        void cancel() override {
+            deadline.reset();
+            timer->cancel();
+        }
+        std::optional<Nanoseconds> take_over() override {
+            timer->cancel();
+            return std::exchange(deadline, std::nullopt);
+        }
+        std::unique_ptr<io::Timer> timer;
+        std::optional<Nanoseconds> deadline;
+    };
+    io::ManualTimers queue_;
 };
 
 /// Saves one device and loads its state into another of the same kind.

@@ -11,7 +11,7 @@ using cpu::Signal;
 struct LapicTest : testing::Test {
     std::vector<uint8_t> ended;
     uint64_t tsc = 1000;
-    io::ManualTimers timers;
+    LentTimers timers;
     ApicBus bus{{[this](uint8_t v) { ended.push_back(v); }}};
     Lapic* bsp = nullptr;
     Pic pic{{[this](bool on) {
@@ -233,6 +233,45 @@ TEST_F(LapicTest, LeavingDeadlineModeDisarmsTheTimer) {
     EXPECT_EQ(timers.armed(), 0u);
     ASSERT_TRUE(a.msr_write(0x6e0, tsc + 2000));
     EXPECT_EQ(msr(a, 0x6e0), 0u) << "ignored in the other modes";
+}
+
+TEST_F(LapicTest, AVcpuThatWaitsForItsTimerItselfFiresItAtTheEnd) {
+    write(a, 0x320, 0x30);
+    write(a, 0x3e0, 0xb);
+    write(a, 0x380, 1000);
+    EXPECT_EQ(a.begin_wait(), timers.clock().now() + Nanoseconds(1000));
+    EXPECT_EQ(timers.armed(), 0u);
+    advance(1000);
+    EXPECT_FALSE(a.interrupt_pending());
+    a.end_wait();
+    EXPECT_EQ(a.acknowledge(), 0x30);
+    EXPECT_EQ(a.begin_wait(), std::nullopt) << "it was one-shot";
+}
+
+TEST_F(LapicTest, AWaitThatEndsEarlyHandsTheTimerBackToTheQueue) {
+    write(a, 0x320, 0x30);
+    write(a, 0x3e0, 0xb);
+    write(a, 0x380, 1000);
+    ASSERT_TRUE(a.begin_wait());
+    advance(400);
+    a.end_wait();
+    EXPECT_FALSE(a.interrupt_pending());
+    advance(600);
+    EXPECT_EQ(a.acknowledge(), 0x30);
+}
+
+TEST_F(LapicTest, ATscDeadlineIsWaitedForLikeACount) {
+    write(a, 0x320, 0x40031);
+    ASSERT_TRUE(a.msr_write(0x6e0, tsc + 2000));
+    ASSERT_TRUE(a.begin_wait());
+    advance(500);
+    a.end_wait();  // too early: the queue has it again
+    EXPECT_EQ(timers.armed(), 1u);
+    ASSERT_TRUE(a.begin_wait());
+    advance(501);
+    a.end_wait();
+    EXPECT_EQ(a.acknowledge(), 0x31);
+    EXPECT_EQ(msr(a, 0x6e0), 0u);
 }
 
 TEST_F(LapicTest, X2ApicAddressesByThe32BitId) {  // 11.12.9

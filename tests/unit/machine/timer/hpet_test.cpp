@@ -57,6 +57,36 @@ TEST_F(HpetTest, APeriodicTimerRepeatsByItsPeriod) {  // 2.3.9.2.2
     EXPECT_EQ(read(0x148), 60'000u);
 }
 
+TEST_F(HpetTest, APeriodicTimerThatNobodyHearsWakesNobodyAndKeepsItsPeriod) {
+    write(0x140, kPin20 | kEnable | kPeriodic | kValSet);
+    write(0x148, 20'000);
+    write(0x148, 10'000);
+    write(0x10, 1);
+    timers.advance(Nanoseconds(250'000));
+    ASSERT_EQ(pin20.rises, 1);
+    write(0x140, kPin20 | kPeriodic);
+    EXPECT_EQ(timers.armed(), 0u);
+    timers.advance(Nanoseconds(300'000));  // at 55,000 ticks
+    EXPECT_EQ(read(0x148), 60'000u);
+    timers.advance(Nanoseconds(100'000));
+    write(0x140, kPin20 | kPeriodic | kEnable);
+    timers.advance(Nanoseconds(49'999));
+    EXPECT_EQ(pin20.rises, 1);
+    timers.advance(Nanoseconds(1));
+    EXPECT_EQ(pin20.rises, 2) << "at 70,000 ticks";
+}
+
+TEST_F(HpetTest, ASilentTimersComparatorIsSavedAsItReads) {
+    write(0x140, kPin20 | kPeriodic | kValSet);
+    write(0x148, 20'000);
+    write(0x148, 10'000);
+    write(0x10, 1);
+    timers.advance(Nanoseconds(450'000));
+    Hpet other{wiring()};
+    carry_over(hpet, other);
+    EXPECT_EQ(other.read(0x148, 8), 50'000u);
+}
+
 TEST_F(HpetTest, ALevelInterruptHoldsUntilItsStatusIsCleared) {  // 2.3.6
     write(0x140, kPin20 | kEnable | kLevel);
     write(0x148, 500);

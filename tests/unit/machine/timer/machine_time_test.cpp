@@ -50,6 +50,20 @@ TEST_F(MachineTimeTest, ACancelledDeadlineDoesNotFire) {
     EXPECT_EQ(fired, 0);
 }
 
+TEST_F(MachineTimeTest, ATimerIsTakenOverWithTheHostsDeadline) {
+    LentTimers lender;
+    MachineTime later{{lender}};
+    int rang = 0;
+    auto lent = later.make_timer([&] { ++rang; });
+    lender.advance(Nanoseconds(100));
+    later.resume();
+    lent->arm(Nanoseconds(10));
+    EXPECT_EQ(lent->take_over(), Nanoseconds(110));
+    EXPECT_EQ(lent->take_over(), std::nullopt);
+    lender.advance(Nanoseconds(20));
+    EXPECT_EQ(rang, 0);
+}
+
 TEST_F(MachineTimeTest, ACallbackMayPauseTheMachine) {
     auto pausing = time.make_timer([this] { time.pause(); });
     time.resume();
