@@ -1,27 +1,43 @@
 #include "storage/disk.h"
 
-#include "storage/file/host_file.h"
-#include "storage/format.h"
+#include "storage/chain/chain.h"
 #include "storage/overlay.h"
+#include "storage/policy_image.h"
 
 namespace yado::storage {
 
 using io::or_return;
 
+Result<CacheMode> parse_cache(std::string_view text) {
+    if (text == "writeback") return CacheMode::Writeback;
+    if (text == "none") return CacheMode::None;
+    if (text == "writethrough") return CacheMode::Writethrough;
+    if (text == "unsafe") return CacheMode::Unsafe;
+    return fail(ErrorKind::Usage, "cache={}: choose writeback, none, writethrough or unsafe", text);
+}
+
 io::Task<Result<std::unique_ptr<block::DiskImage>>> open_disk(io::Executor& executor, DiskConfig config) {
-    const Format* format = co_await or_return(find_format(config.format));
     if (config.readonly && config.snapshot)
         co_return fail(ErrorKind::Usage, "disk {}: readonly=on and snapshot=on exclude each other", config.path);
-    const HostFileConfig host{.path = config.path, .readonly = config.readonly || config.snapshot, .aio = config.aio};
-    auto file = co_await or_return(open_host_file(executor, host));
-    OpenOptions options;  // named: GCC 12.2 destroys an aggregate made inside a co_await expression twice
-    auto image = co_await or_return(co_await format->open(std::move(file), std::move(options)));
-    if (!config.snapshot) co_return std::move(image);
-    auto overlay = [&]() -> Result<std::unique_ptr<block::DiskImage>> {
-        return make_overlay(executor, image, YADO_TRY(open_scratch(config.path)), config.aio);
-    }();
-    if (!overlay) (void)co_await image->close();
-    co_return overlay;
+    ChainConfig files{.path = config.path,
+                      .format = config.format,
+                      .readonly = config.readonly || config.snapshot,
+                      .backing = config.backing,
+                      .aio = config.aio,
+                      .direct = config.cache == CacheMode::None,
+                      .ignore_sync = config.cache == CacheMode::Unsafe,
+                      .discard = config.discard};
+    Chain chain = co_await or_return(co_await open_chain(executor, std::move(files)));
+    auto image = std::move(chain.top);
+    if (config.snapshot) {
+        auto overlay = [&]() -> Result<std::unique_ptr<block::DiskImage>> {
+            return make_overlay(executor, image, YADO_TRY(open_scratch(config.path)), config.aio);
+        }();
+        if (!overlay) (void)co_await image->close();
+        co_return overlay;
+    }
+    const ImagePolicy policy{.flush_writes = config.cache == CacheMode::Writethrough, .discard = config.discard};
+    co_return with_policy(std::move(image), policy);
 }
 
 }  // namespace yado::storage

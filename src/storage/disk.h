@@ -6,9 +6,19 @@
 
 #include "block/disk_image.h"
 #include "io/executor.h"
+#include "storage/chain/backing.h"
 #include "storage/file/async_io.h"
 
 namespace yado::storage {
+
+enum class CacheMode : uint8_t {
+    Writeback,     ///< in the host's page cache; durable once flushed
+    None,          ///< past the host's page cache (O_DIRECT, of the top image's file); durable once flushed
+    Writethrough,  ///< durable when written
+    Unsafe,        ///< flushes are ignored until the end
+};
+/// "writeback", "none", "writethrough" or "unsafe". Errors: Usage.
+Result<CacheMode> parse_cache(std::string_view text);
 
 struct DiskConfig {
     std::string path;
@@ -16,10 +26,13 @@ struct DiskConfig {
     bool readonly = false;
     bool snapshot = false;       ///< writes go to a scratch file and are thrown away; the image is only read
     AioMode aio = AioMode::Auto;
+    BackingPolicy backing = BackingPolicy::None;
+    CacheMode cache = CacheMode::Writeback;
+    bool discard = true;         ///< off: the guest's discards are ignored, and its zeroes keep their space
 };
 
-/// Opens, locks and stacks. The executor's thread. Errors: as open_host_file's and the format's; Usage (unknown format;
-/// readonly and snapshot together).
+/// Opens, locks and stacks. The executor's thread. Errors: as open_chain's; Usage (unknown format; readonly and snapshot
+/// together).
 io::Task<Result<std::unique_ptr<block::DiskImage>>> open_disk(io::Executor& executor, DiskConfig config);
 
 }  // namespace yado::storage

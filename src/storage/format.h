@@ -17,7 +17,7 @@ namespace yado::storage {
 /// The image below, as a header names it.
 struct BackingClaim {
     std::string path;    ///< as written there: hostile
-    std::string format;  ///< empty where the header does not say
+    std::string format;  ///< empty where the header does not say: such a claim is never followed. VHD, VHDX: their own name
 };
 
 struct Snapshot {
@@ -58,6 +58,8 @@ struct CreateOptions {
     std::optional<Parent> parent;
 };
 
+enum class SnapshotVerb : uint8_t { Create, Delete, Rollback };
+
 enum class Repair : uint8_t { No, Leaks, All };
 
 struct CheckReport {
@@ -83,10 +85,21 @@ class Format {
     virtual io::Task<Result<ImageInfo>> info(ImageFile& file) const = 0;
     /// Walks all metadata. Errors: Corrupt where the headers cannot be understood at all.
     virtual io::Task<Result<CheckReport>> check(ImageFile& file, Repair repair) const = 0;
+
+    /// Makes the header name another parent, or none, and syncs; no other byte of what the image holds changes. For an image
+    /// that nobody has open. The new name is written so that a crash leaves the old claim or the new one, never half of one:
+    /// in place where the header fits a sector, else into fresh space that the header is then pointed to. A format
+    /// that keeps the parent's id or time stamp writes those as well. Errors: Failed (no parents, no room in the header).
+    virtual io::Task<Result<>> set_backing(ImageFile& file, const std::optional<CreateOptions::Parent>& parent) const;
+    /// Internal snapshots of an image that nobody has open: `which` is a name, or (except for Create) an id. What there is
+    /// comes from info(). Errors: Failed (the format has none), NotFound, Conflict (the name is taken).
+    virtual io::Task<Result<>> snapshot(ImageFile& file, SnapshotVerb verb, const std::string& which) const;
 };
 
 /// Errors: Usage (names those that there are).
 Result<const Format*> find_format(std::string_view name);
 const std::vector<const Format*>& all_formats();
+/// One more: for tests, which have a format of their own. Before anything else looks at the list.
+void add_format(const Format& format);
 
 }  // namespace yado::storage

@@ -7,17 +7,32 @@
 
 namespace yado::storage {
 
-const std::vector<const Format*>& all_formats() {
-    static const std::vector<const Format*> formats{&raw_format()};
-    return formats;
+namespace {
+
+std::vector<const Format*>& formats() {
+    static std::vector<const Format*> list{&raw_format()};
+    return list;
 }
 
+}  // namespace
+
+io::Task<Result<>> Format::set_backing(ImageFile& file, const std::optional<CreateOptions::Parent>&) const {
+    co_return fail(ErrorKind::Failed, "disk {}: {} images have no backing file that could be changed; use qcow2", file.name(), name());
+}
+
+io::Task<Result<>> Format::snapshot(ImageFile& file, SnapshotVerb, const std::string&) const {
+    co_return fail(ErrorKind::Failed, "disk {}: {} has no snapshots; use qcow2", file.name(), name());
+}
+
+const std::vector<const Format*>& all_formats() { return formats(); }
+
+void add_format(const Format& format) { formats().push_back(&format); }
+
 Result<const Format*> find_format(std::string_view name) {
-    const auto& formats = all_formats();
-    const auto found = std::ranges::find(formats, name, &Format::name);
-    if (found != formats.end()) return *found;
+    const auto found = std::ranges::find(formats(), name, &Format::name);
+    if (found != formats().end()) return *found;
     std::vector<std::string_view> names;
-    for (const Format* format : formats) names.push_back(format->name());
+    for (const Format* format : formats()) names.push_back(format->name());
     return fail(ErrorKind::Usage, "format={}: choose one of {}", name, fmt::join(names, ", "));
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/failpoint.h"
 #include "io/gate.h"
+#include "storage/file/direct_file.h"
 #include "storage/file/image_lock.h"
 #include "storage/pieces.h"
 
@@ -26,7 +27,8 @@ alignas(4096) const std::byte kZeroes[kZeroBytes] = {};
 class HostFile final : public ImageFile {
   public:
     HostFile(Fd fd, const HostFileConfig& config, Bytes size, std::unique_ptr<AsyncIo> io)
-        : fd_(std::move(fd)), name_(config.path), size_(size), readonly_(config.readonly), io_(std::move(io)) {}
+        : fd_(std::move(fd)), name_(config.path), size_(size), readonly_(config.readonly), direct_(config.direct),
+          ignore_sync_(config.ignore_sync), io_(std::move(io)) {}
 
     const std::string& name() const override { return name_; }
     bool readonly() const override { return readonly_; }
@@ -51,7 +53,7 @@ class HostFile final : public ImageFile {
     // After a failed fsync the kernel forgets which data was lost, so every later one fails too.
     io::Task<Result<>> sync() override {
         const auto pass = co_await or_return(gate_.enter());
-        if (readonly_) co_return Result<>{};
+        if (readonly_ || ignore_sync_) co_return Result<>{};
         if (auto e = YADO_FAILPOINT("storage.flush")) sync_error_ = *e;
         if (sync_error_) co_return std::unexpected(*sync_error_);
         const FileOp op{.kind = Kind::DataSync, .fd = fd_.get()};
@@ -107,6 +109,7 @@ class HostFile final : public ImageFile {
 
     io::Task<Result<>> close() override {
         if (!fd_) co_return Result<>{};
+        ignore_sync_ = false;
         auto synced = co_await sync();
         co_await gate_.close();
         io_.reset(new ClosedIo);
@@ -143,11 +146,18 @@ class HostFile final : public ImageFile {
             const int64_t n = nothing ? 0 : co_await io_->run(op);
             if (n == -EINTR || n == -EAGAIN) continue;
             if (n < 0) co_return std::unexpected(error(n, what));
-            if (n == 0 && !nothing) co_return fail(ErrorKind::Failed, "disk {}: {}: the file became shorter", name_, what);
+            const bool at_end = direct_ && kind == Kind::Readv && at + static_cast<uint64_t>(n) >= size_.value();
+            if (n == 0 && !nothing && !at_end) co_return fail(ErrorKind::Failed, "disk {}: {}: the file became shorter", name_, what);
             at += static_cast<uint64_t>(n);
             left.advance(static_cast<uint64_t>(n));
+            if (at_end && !left.empty()) co_return end_in_zeroes(left.rest());
         }
         co_return Result<>{};
+    }
+    // An aligned read may reach beyond the end of a file that is not a whole number of blocks.
+    static Result<> end_in_zeroes(std::span<const iovec> rest) {
+        fill_zeroes(rest);
+        return {};
     }
 
     io::Task<Result<>> write_zero_bytes(Bytes offset, Bytes length) {
@@ -169,7 +179,8 @@ class HostFile final : public ImageFile {
     Fd fd_;
     const std::string name_;
     Bytes size_;
-    const bool readonly_;
+    const bool readonly_, direct_;
+    bool ignore_sync_;
     std::unique_ptr<AsyncIo> io_;
     io::Gate gate_;
     std::optional<Error> sync_error_;
@@ -206,17 +217,25 @@ std::unexpected<Error> open_failed(const HostFileConfig& config) {
 Result<std::unique_ptr<ImageFile>> adopt_host_file(io::Executor& executor, Fd fd, const HostFileConfig& config) {
     const Bytes size = YADO_TRY(size_of(fd.get(), config.path));
     YADO_TRY(lock_image(fd.get(), config.readonly ? LockUse::Read : LockUse::Write, config.path));
+    DirectAlignment alignment;
+    if (config.direct) alignment = YADO_TRY(use_direct(fd.get(), config.path));
     auto io = YADO_TRY(make_async_io(executor, config.aio));
-    return std::make_unique<HostFile>(std::move(fd), config, size, std::move(io));
+    auto file = std::make_unique<HostFile>(std::move(fd), config, size, std::move(io));
+    if (!config.direct) return file;
+    return make_direct_file(std::move(file), alignment);
 }
 
-Result<std::unique_ptr<ImageFile>> open_host_file(io::Executor& executor, const HostFileConfig& config) {
+Result<Fd> open_host_fd(const HostFileConfig& config) {
     // O_NONBLOCK: a FIFO must not hang us. It goes before the first request, since io_uring would heed it on a file.
     const int flags = (config.readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK;
     Fd fd(::open(config.path.c_str(), flags));
     if (!fd) return open_failed(config);
     fcntl(fd.get(), F_SETFL, flags & ~O_NONBLOCK);
-    return adopt_host_file(executor, std::move(fd), config);
+    return fd;
+}
+
+Result<std::unique_ptr<ImageFile>> open_host_file(io::Executor& executor, const HostFileConfig& config) {
+    return adopt_host_file(executor, YADO_TRY(open_host_fd(config)), config);
 }
 
 Result<std::unique_ptr<ImageFile>> create_host_file(io::Executor& executor, const HostFileConfig& config) {

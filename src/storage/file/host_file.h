@@ -17,7 +17,12 @@ struct HostFileConfig {
     std::string path;  ///< also the name in errors
     bool readonly = false;
     AioMode aio = AioMode::Auto;
+    bool direct = false;        ///< O_DIRECT: past the host's page cache; requests of any alignment are served (direct_file.h)
+    bool ignore_sync = false;   ///< sync() does nothing; close() still syncs
 };
+
+/// Opens without locking: what it is (a file, a block device) is for adopt_host_file() to check. Errors: NotFound, Denied.
+Result<Fd> open_host_fd(const HostFileConfig& config);
 
 /// Opens and locks (image_lock.h). Errors, each a line that names the path: NotFound, Denied, Conflict (locked; by which
 /// process), Failed (a directory, not a file or block device).

@@ -1,0 +1,58 @@
+// An image and all that lies below it, opened: each header is read, its claim followed as far as the policy allows, and the
+// formats put one on the other from the bottom up.
+//
+// open_chain() on the executor's thread, as all of the images.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "io/executor.h"
+#include "storage/chain/backing.h"
+#include "storage/file/async_io.h"
+#include "storage/format.h"
+
+namespace yado::storage {
+
+/// Images in one chain, the top included.
+inline constexpr size_t kMaxChain = 64;
+
+struct ChainConfig {
+    std::string path;
+    std::string format;
+    bool readonly = false;
+    bool base_writable = false;  ///< the image below the top is opened for writing, too (commit)
+    BackingPolicy backing = BackingPolicy::None;
+    AioMode aio = AioMode::Auto;
+    bool direct = false;         ///< of the top only
+    bool ignore_sync = false;
+    bool discard = true;
+};
+
+struct Layer {
+    block::DiskImage* image = nullptr;  ///< owned by the one above it; the first by Chain
+    const Format* format = nullptr;
+    std::string path;
+    ImageInfo info;
+    int64_t modified_seconds = 0;       ///< since 1970, of its file
+
+    /// ImageInfo's detail "id", or nothing.
+    std::string id() const;
+};
+
+struct Chain {
+    std::unique_ptr<block::DiskImage> top;
+    std::vector<Layer> layers;  ///< never empty; the top first
+
+    /// Closes the top, which closes those below.
+    io::Task<Result<>> close() { return top->close(); }
+};
+
+/// Errors: as follow()'s and the formats'; Failed (deeper than kMaxChain), Corrupt (an image is below itself).
+io::Task<Result<Chain>> open_chain(io::Executor& executor, ChainConfig config);
+
+/// What the images from `layers[0]` down hold at `offset` (inside the first one's size): never Absent.
+io::Task<Result<block::Extent>> map_through(std::span<const Layer> layers, Bytes offset, Bytes length);
+
+}  // namespace yado::storage
