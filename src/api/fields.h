@@ -25,6 +25,10 @@ inline constexpr std::array<std::string_view, 2> kWords<NetKind>{"user", "none"}
 template <>
 inline constexpr std::array<std::string_view, 3> kWords<DiskAio>{"auto", "io_uring", "threads"};
 template <>
+inline constexpr std::array<std::string_view, 3> kWords<DiskBacking>{"none", "folder", "any"};
+template <>
+inline constexpr std::array<std::string_view, 4> kWords<DiskCache>{"writeback", "none", "writethrough", "unsafe"};
+template <>
 inline constexpr std::array<std::string_view, 2> kWords<ConsoleDevice>{"serial", "virtio"};
 template <>
 inline constexpr std::array<std::string_view, 2> kWords<Rings>{"split", "packed"};
@@ -51,11 +55,15 @@ template <typename V, typename T>
 void fields(V& v, T& d) {
     v("id", d.id, "name of the device");
     v("path", d.path, "image file on the host");
-    v("format", d.format, "image format: raw");
+    v("format", d.format, "image format; never guessed");
     v("readonly", d.readonly, "the guest may not write");
     v("snapshot", d.snapshot, "writes are thrown away at the end");
     v("serial", d.serial, "serial number that the guest sees, at most 20 characters");
     v("aio", d.aio, "how the host does the I/O");
+    v("backing", d.backing, "whether the backing file that the image names is followed: none, inside the image's folder, any");
+    v("cache", d.cache, "writeback, none (O_DIRECT), writethrough (every write flushed) or unsafe (flushes ignored)");
+    v("discard", d.discard, "the guest's discards give space back");
+    v("queues", d.queues, "queues of the device, 1 to 16");
 }
 
 template <typename V, typename T>

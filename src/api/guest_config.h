@@ -21,6 +21,8 @@ enum class EngineChoice : uint8_t { Auto, Kvm, Bt };
 enum class ConsoleKind : uint8_t { Stdio, Pty, None, File, Socket };
 enum class NetKind : uint8_t { User, None };  ///< None: no NIC, and no default one either
 enum class DiskAio : uint8_t { Auto, IoUring, Threads };
+enum class DiskBacking : uint8_t { None, Folder, Any };
+enum class DiskCache : uint8_t { Writeback, None, Writethrough, Unsafe };
 enum class Transport : uint8_t { Tcp, Udp };
 
 /// An Ethernet address. Text form: "52:54:00:12:34:56".
@@ -51,6 +53,10 @@ struct DiskConfig {
     bool snapshot = false;      ///< writes are thrown away at the end
     std::string serial;         ///< at most 20 bytes of ASCII (virtio 1.2, 5.2.6.1)
     DiskAio aio = DiskAio::Auto;
+    DiskBacking backing = DiskBacking::None;  ///< whether the image below that a header names is opened
+    DiskCache cache = DiskCache::Writeback;
+    bool discard = true;        ///< the guest's discards give space back
+    uint16_t queues = 1;        ///< of the virtio device, 1 to kMaxDiskQueues
     friend bool operator==(const DiskConfig&, const DiskConfig&) = default;
 };
 
@@ -102,6 +108,7 @@ Result<PerfConfig> parse_perf(std::string_view text);
 std::string to_string(const PerfConfig& perf);
 
 inline constexpr uint32_t kMaxVcpus = 254;  ///< xAPIC ids 0 to 253; 255 is broadcast, 254 stays free
+inline constexpr uint16_t kMaxDiskQueues = 16;  ///< as virtio/blk wants
 inline constexpr size_t kMaxDevices = 24;   ///< disks and nets: one PCI slot each on bus 0
 
 /// The layout of virtio queues that drivers are offered (virtio 1.2, 2.7 and 2.8).

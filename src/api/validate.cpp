@@ -49,7 +49,9 @@ Result<> check_memory(Bytes memory, Bytes host) {
 
 Result<> check_disk(const DiskConfig& disk) {
     if (disk.path.empty()) return fail(ErrorKind::Usage, "disk {} has no path; add path=FILE", disk.id);
-    if (disk.format != "raw") return fail(ErrorKind::Usage, "disk {}: unknown format \"{}\"; known formats are raw", disk.id, disk.format);
+    if (disk.format.empty()) return fail(ErrorKind::Usage, "disk {} has no format; add format=raw, or what it is", disk.id);
+    if (disk.queues == 0 || disk.queues > kMaxDiskQueues)
+        return fail(ErrorKind::Usage, "disk {}: {} queues; 1 to {} are possible", disk.id, disk.queues, kMaxDiskQueues);
     const bool printable = std::ranges::all_of(disk.serial, [](char c) { return c >= ' ' && c <= '~'; });
     if (disk.serial.size() > 20 || !printable)
         return fail(ErrorKind::Usage, "disk {}: serial \"{}\" is not at most 20 ASCII characters", disk.id, disk.serial);

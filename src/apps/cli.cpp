@@ -1,4 +1,4 @@
-// The command line: every verb and option is declared here (CLI11 is named nowhere else), parsed into the plain options of
+// The command line: every verb and option is declared here, those of `yado disk` in disk/disk_cli.cpp (CLI11 is named nowhere else), parsed into the plain options of
 // verbs.h, and the verb's result becomes the exit status.
 #include <CLI/CLI.hpp>
 #include <unistd.h>
@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <csignal>
 
+#include "apps/disk/disk_cli.h"
 #include "apps/verbs.h"
 
 #ifndef YADO_VERSION
@@ -40,6 +41,7 @@ class CommandLine {
         add_listing();
         add_living();
         add_image();
+        add_disk();
         add_others();
     }
 
@@ -109,7 +111,7 @@ class CommandLine {
         field(sub, "kernel", "FILE", "bzImage, PVH or multiboot ELF");
         field(sub, "initrd", "FILE", "initial RAM disk");
         field(sub, "append", "TEXT", "kernel command line; added to an image's");
-        field(sub, "disk", "KEY=VALUE,...", "a disk: path, format, readonly, snapshot, serial, aio, id; may be repeated");
+        field(sub, "disk", "KEY=VALUE,...", "a disk: path, format, readonly, snapshot, backing, cache, discard, queues, serial, aio, id; may be repeated");
         field(sub, "net", "KEY=VALUE,...", "a network interface: user or none; mac, forward, hostname, dns, restrict, id; may be repeated");
         field(sub, "console", "stdio|pty|none|file=PATH|socket=PATH", "where the serial console is (default stdio)");
         field(sub, "console_device", "serial|virtio", "what carries the console: the serial port (default), or virtio-console (hvc0)");
@@ -166,6 +168,9 @@ class CommandLine {
         json_flag(list);
         list->add_flag("-q,--quiet", names_only_, "names only");
     }
+    void add_disk() {
+        disk_.add_to(app_, [this](CLI::App& parent, const char* name, const char* help, Verb run) { return verb(parent, name, help, std::move(run)); });
+    }
     void add_others() {
         CLI::App* doctor = verb(app_, "doctor", "what works on this host: engines, limits, programs", [this] { return show_doctor(format_, platform_); });
         json_flag(doctor);
@@ -184,9 +189,10 @@ class CommandLine {
         CommandTree tree{.name = app.get_name(), .help = app.get_description(), .options = {}, .positional = {}, .children = {}};
         for (const CLI::Option* option : app.get_options()) {
             const bool positional = option->get_positional();
-            if (positional) tree.positional = option->get_type_name();
-            else tree.options.push_back({"--" + option->get_lnames().at(0), option->get_description(),
-                                         option->get_expected_min() == 0 ? "" : option->get_type_name()});
+            if (positional && tree.positional != "FILE") tree.positional = option->get_type_name();  // files are what is worth completing
+            if (positional) continue;
+            tree.options.push_back({"--" + option->get_lnames().at(0), option->get_description(),
+                                    option->get_expected_min() == 0 ? "" : option->get_type_name()});
         }
         for (const CLI::App* child : app.get_subcommands([](const CLI::App*) { return true; })) tree.children.push_back(tree_of(*child));
         return tree;
@@ -198,6 +204,7 @@ class CommandLine {
     RunOptions run_;
     PsOptions ps_;
     StopOptions stop_;
+    DiskCommands disk_;
     std::string name_, shell_, image_what_, image_name_, image_size_ = "2G";
     Format format_ = Format::Text;
     bool watch_ = false, force_ = false, names_only_ = false;

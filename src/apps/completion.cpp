@@ -22,6 +22,7 @@ void flatten(const CommandTree& tree, const std::string& path, std::vector<Node>
 std::string positional_words(const std::string& positional) {
     if (positional == "GUEST") return "$(yado ps -q 2>/dev/null)";
     if (positional == "IMAGE") return "$(yado image ls -q 2>/dev/null)";
+    if (positional == "FILE") return "";
     std::string words = positional;
     std::ranges::replace(words, '|', ' ');
     return words;
@@ -46,7 +47,7 @@ std::string all_words(const CommandTree& tree) {
 struct Cases {
     std::string verbs, values, words;
 };
-Cases cases_of(const CommandTree& root, std::string_view offer, std::string_view files) {
+Cases cases_of(const CommandTree& root, std::string_view offer, std::string_view files, std::string_view also_files) {
     std::vector<Node> nodes;
     flatten(root, "", nodes);
     Cases cases;
@@ -57,13 +58,15 @@ Cases cases_of(const CommandTree& root, std::string_view offer, std::string_view
                 cases.values += fmt::format("    {}:{}) {}; return ;;\n", node.path, option.flag, fmt::format(fmt::runtime(offer), spaced(option.values)));
             if (is_file(option.values)) cases.values += fmt::format("    {}:{}) {}; return ;;\n", node.path, option.flag, files);
         }
-        cases.words += fmt::format("    \"{}\") {} ;;\n", node.path, fmt::format(fmt::runtime(offer), all_words(*node.tree)));
+        const std::string more = is_file(node.tree->positional) ? fmt::format("; {}", also_files) : "";
+        cases.words += fmt::format("    \"{}\") {}{} ;;\n", node.path, fmt::format(fmt::runtime(offer), all_words(*node.tree)), more);
     }
     return cases;
 }
 
 std::string bash_script(const CommandTree& root) {
-    const Cases cases = cases_of(root, "COMPREPLY=($(compgen -W \"{}\" -- \"$cur\"))", "COMPREPLY=($(compgen -f -- \"$cur\"))");
+    const Cases cases = cases_of(root, "COMPREPLY=($(compgen -W \"{}\" -- \"$cur\"))", "COMPREPLY=($(compgen -f -- \"$cur\"))",
+                                 "COMPREPLY+=($(compgen -f -- \"$cur\"))");
     return "# bash completion of yado: source <(yado completion bash)\n"
            "_yado() {\n"
            "  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb= i\n"
@@ -82,7 +85,7 @@ std::string bash_script(const CommandTree& root) {
 }
 
 std::string zsh_script(const CommandTree& root) {
-    const Cases cases = cases_of(root, "compadd -- ${{=:-{}}}", "_files");
+    const Cases cases = cases_of(root, "compadd -- ${{=:-{}}}", "_files", "_files");
     return "#compdef yado\n"
            "# zsh completion of yado: source <(yado completion zsh)\n"
            "_yado() {\n"
@@ -115,11 +118,13 @@ void fish_rules(const CommandTree& tree, const std::string& condition, std::stri
     }
     std::string offer = positional_words(tree.positional);
     if (offer.starts_with("$(")) offer = offer.substr(1);  // fish: (command)
+    if (is_file(tree.positional)) out += fmt::format("complete -c yado{} -F\n", when);
     if (!offer.empty()) out += fmt::format("complete -c yado{} -a {}\n", when, quoted(offer));
     for (const auto& child : tree.children) {
         const std::string parent = condition.empty() ? "__fish_use_subcommand" : condition;
         out += fmt::format("complete -c yado -n {} -a {} -d {}\n", quoted(parent), child.name, quoted(child.help));
-        fish_rules(child, "__fish_seen_subcommand_from " + child.name, out);
+        const std::string seen = "__fish_seen_subcommand_from " + child.name;
+        fish_rules(child, condition.empty() ? seen : condition + "; and " + seen, out);
     }
 }
 

@@ -25,6 +25,36 @@ storage::AioMode aio_of(api::DiskAio aio) {
     return storage::AioMode::Auto;
 }
 
+storage::BackingPolicy backing_of(api::DiskBacking backing) {
+    switch (backing) {
+    case api::DiskBacking::Folder: return storage::BackingPolicy::Folder;
+    case api::DiskBacking::Any: return storage::BackingPolicy::Any;
+    case api::DiskBacking::None: break;
+    }
+    return storage::BackingPolicy::None;
+}
+
+storage::CacheMode cache_of(api::DiskCache cache) {
+    switch (cache) {
+    case api::DiskCache::None: return storage::CacheMode::None;
+    case api::DiskCache::Writethrough: return storage::CacheMode::Writethrough;
+    case api::DiskCache::Unsafe: return storage::CacheMode::Unsafe;
+    case api::DiskCache::Writeback: break;
+    }
+    return storage::CacheMode::Writeback;
+}
+
+storage::DiskConfig storage_config(const api::DiskConfig& config) {
+    return {.path = config.path,
+            .format = config.format,
+            .readonly = config.readonly,
+            .snapshot = config.snapshot,
+            .aio = aio_of(config.aio),
+            .backing = backing_of(config.backing),
+            .cache = cache_of(config.cache),
+            .discard = config.discard};
+}
+
 Result<net::UserConfig> user_config(const api::NetConfig& config) {
     net::UserConfig user{.hostname = config.hostname, .restrict_to_forwards = config.restricted};
     if (!config.dns.empty()) user.dns = YADO_TRY(net::parse_address(config.dns));
@@ -65,12 +95,9 @@ Result<> Plugged::plug(std::unique_ptr<virtio::DeviceModel> model) {
 Result<> Plugged::plug_disk(const api::DiskConfig& config) {
     disks_.push_back({config.id, nullptr, nullptr});
     Disk& disk = disks_.back();
-    disk.image = YADO_TRY(io::finish_on(wiring_.executor, storage::open_disk(wiring_.executor, {.path = config.path,
-                                                                                                .format = config.format,
-                                                                                                .readonly = config.readonly,
-                                                                                                .snapshot = config.snapshot,
-                                                                                                .aio = aio_of(config.aio)})));
-    auto device = YADO_TRY(virtio::Blk::create(*disk.image, {.id = config.id, .serial = config.serial.empty() ? config.id : config.serial}));
+    disk.image = YADO_TRY(io::finish_on(wiring_.executor, storage::open_disk(wiring_.executor, storage_config(config))));
+    const std::string& serial = config.serial.empty() ? config.id : config.serial;
+    auto device = YADO_TRY(virtio::Blk::create(*disk.image, {.id = config.id, .serial = serial, .queues = config.queues}));
     disk.device = device.get();
     return plug(std::move(device));
 }

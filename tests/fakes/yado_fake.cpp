@@ -11,6 +11,7 @@
 
 #include "apps/program.h"
 #include "fakes/fake_port.h"
+#include "fakes/toy_format.h"
 
 namespace {
 
@@ -81,6 +82,7 @@ std::unique_ptr<assemble::Guest> create(const api::GuestConfig& config, const st
 }  // namespace
 
 int main(int argc, char** argv) {
+    fakes::toy_format();  // for the tests of disk verbs: a format with a parent
     return yado::apps::run_program(argc, argv, {.create_guest = create, .probe_engines = [](const std::string&) {
         return std::vector<assemble::EngineFinding>{{"kvm", true, false, false, "interprets ring 0"}, {"bt", true, true, true, "everywhere"}};
     }});

@@ -75,10 +75,15 @@ TEST(Validate, TooManyDevicesAreRefused) {
     EXPECT_THAT(refusal(config), HasSubstr("too many"));
 }
 
-TEST(Validate, ADiskWithoutPathOrWithAnUnknownFormatIsRefused) {
+TEST(Validate, ADiskWithoutPathFormatOrQueuesIsRefused) {
     GuestConfig config = good();
-    config.disk[0].format = "qcow2";
-    EXPECT_THAT(refusal(config), HasSubstr("unknown format \"qcow2\"; known formats are raw"));
+    config.disk[0].format = "";
+    EXPECT_THAT(refusal(config), HasSubstr("has no format"));
+    config.disk[0].format = "raw";
+    for (const uint16_t queues : {uint16_t{0}, uint16_t{17}}) {
+        config.disk[0].queues = queues;
+        EXPECT_THAT(refusal(config), HasSubstr("1 to 16 are possible"));
+    }
     config.disk[0] = {.id = "d"};
     EXPECT_THAT(refusal(config), HasSubstr("disk d has no path"));
 }
