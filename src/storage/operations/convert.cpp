@@ -17,8 +17,8 @@ io::Task<Result<>> copy_to_new(io::Executor& executor, Chain& source, const Conv
     options.preallocated = target.preallocated;
     auto fresh = co_await or_return(co_await create_open_image(executor, target.path, *format, std::move(options), nullptr));
     NewFile made(target.path);
-    auto done = co_await copy_shown(source.layers, *fresh, target.cluster_size, control);
-    const auto closed = co_await fresh->close();
+    auto done = co_await copy_shown(source.layers, *fresh.image, fresh.cluster_size, control);
+    const auto closed = co_await fresh.image->close();
     if (done) done = closed;
     if (done) made.keep();
     co_return done;
@@ -44,9 +44,9 @@ io::Task<Result<std::string>> copy_beside(io::Executor& executor, Chain& image, 
     auto fresh = co_await or_return(co_await create_open_image(executor, name, *top.format, std::move(options), std::move(below)));
     NewFile made(name);
     Result<> done;
-    if (top.info.backing) done = co_await copy_own(*top.image, *fresh, control);
-    else done = co_await copy_shown(image.layers, *fresh, top.info.cluster_size, control);
-    const auto closed = co_await fresh->close();
+    if (top.info.backing) done = co_await copy_own(*top.image, *fresh.image, control);
+    else done = co_await copy_shown(image.layers, *fresh.image, fresh.cluster_size, control);
+    const auto closed = co_await fresh.image->close();
     if (done) done = closed;
     if (!done) co_return std::unexpected(done.error());
     made.keep();

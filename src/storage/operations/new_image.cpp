@@ -50,15 +50,19 @@ io::Task<Result<>> create_image(io::Executor& executor, std::string path, const 
     co_return Result<>{};
 }
 
-io::Task<Result<std::unique_ptr<block::DiskImage>>> create_open_image(io::Executor& executor, std::string path, const Format& format,
-                                                                      CreateOptions options, std::unique_ptr<block::DiskImage> below) {
+io::Task<Result<FreshImage>> create_open_image(io::Executor& executor, std::string path, const Format& format,
+                                               CreateOptions options, std::unique_ptr<block::DiskImage> below) {
     auto file = co_await or_return(co_await create_in_file(executor, path, format, options));
+    NewFile made(path);
+    const ImageInfo info = co_await or_return(co_await format.info(*file));
     OpenOptions open;
     open.backing = std::move(below);
     if (options.parent) open.backing_id = options.parent->id;
     auto image = co_await format.open(std::move(file), std::move(open));
-    if (!image) unlink(path.c_str());
-    co_return image;
+    if (!image) co_return std::unexpected(image.error());
+    made.keep();
+    FreshImage fresh{.image = std::move(*image), .cluster_size = info.cluster_size};
+    co_return std::move(fresh);
 }
 
 std::string name_beside(const std::string& path) {

@@ -26,10 +26,14 @@ class NewFile {
 /// Makes the file and an empty image in it. Nothing is left of one that fails. Errors: Usage, Conflict (the name is taken).
 io::Task<Result<>> create_image(io::Executor& executor, std::string path, const Format& format, CreateOptions options);
 
+struct FreshImage {
+    std::unique_ptr<block::DiskImage> image;
+    std::optional<Bytes> cluster_size;
+};
 /// The same, opened for writing; `below` is what its parent shows, where the options name one. Whoever gets it removes
 /// the file if nothing comes of it.
-io::Task<Result<std::unique_ptr<block::DiskImage>>> create_open_image(io::Executor& executor, std::string path, const Format& format,
-                                                                      CreateOptions options, std::unique_ptr<block::DiskImage> below);
+io::Task<Result<FreshImage>> create_open_image(io::Executor& executor, std::string path, const Format& format,
+                                               CreateOptions options, std::unique_ptr<block::DiskImage> below);
 
 /// A name beside `path` that nobody has.
 std::string name_beside(const std::string& path);
