@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "storage/format.h"
+#include "storage/qcow2/qcow2_format.h"
 #include "storage/raw/raw_image.h"
 
 namespace yado::storage {
@@ -10,7 +11,7 @@ namespace yado::storage {
 namespace {
 
 std::vector<const Format*>& formats() {
-    static std::vector<const Format*> list{&raw_format()};
+    static std::vector<const Format*> list{&raw_format(), &qcow2_format()};
     return list;
 }
 
