@@ -12,7 +12,8 @@ io::Task<Result<>> Checker::load_refcount_table() {
     for (uint64_t n = 0; n < refcount_table_.size(); ++n) {
         uint64_t& block = refcount_table_[n];
         if (block == 0) continue;
-        if (co_await or_return(count_table(fmt::format("refcount block {}", n), block, size))) continue;
+        const std::string what = fmt::format("refcount block {}", n);
+        if (co_await or_return(count_table(what, block, size))) continue;
         block = 0;
         rebuild_ = true;
     }

@@ -181,7 +181,8 @@ Result<Header> parse(const Raw& raw) {
 }  // namespace
 
 io::Task<Result<Header>> read_header(ImageFile& file) {
-    Raw raw{file, co_await or_return(co_await read_front(file, 4096))};
+    Raw raw{file, {}};
+    raw.bytes = co_await or_return(co_await read_front(file, 4096));
     co_await or_return(check_identity(raw));
     const uint64_t cluster = 1ull << raw.u32(kClusterBitsAt);
     raw.bytes = co_await or_return(co_await read_front(file, cluster));

@@ -12,7 +12,8 @@ io::Task<Result<>> Qcow2Image::resize(Bytes size) {
         co_return fail(ErrorKind::Usage, "disk {}: size {}: must be a multiple of 512, and not 0", file_->name(), size.value());
     const uint64_t before = size_;
     if (size.value() == before) co_return Result<>{};
-    auto done = co_await judged(co_await (size.value() < before ? shrink(size.value()) : grow(size.value())));
+    io::Task<Result<>> change = size.value() < before ? shrink(size.value()) : grow(size.value());
+    auto done = co_await judged(co_await std::move(change));
     if (!done && size.value() > before) size_ = before;
     co_return done;
 }

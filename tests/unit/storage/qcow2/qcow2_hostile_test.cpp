@@ -148,7 +148,7 @@ TEST_F(Qcow2Hostile, AnL2TableInsideAnotherTableIsNotOpenedForWriting) {
 }
 
 TEST_F(Qcow2Hostile, AnEntryOutsideTheFileFailsTheRead) {
-    for (const uint64_t entry : {1ull << 40 | COPIED, 65536ull * 5 + 512 | COPIED, 1ull << 57}) {
+    for (const uint64_t entry : {1ull << 40 | COPIED, (65536ull * 5 + 512) | COPIED, 1ull << 57}) {
         Contents c = written();
         put64(c, l2_at(c), entry);
         EXPECT_NE(read_error(c).find("L2 entry"), std::string::npos) << entry;

@@ -84,8 +84,8 @@ TEST_F(Qcow2Qemu, ImagesOfQemuTakeOurWrites) {
             for (unsigned n = 0; n < 200; ++n) {
                 const uint64_t at = random() % 8000 * 512, length = std::min<uint64_t>((4 << 20) - at, (1 + random() % 100) * 512);
                 const char fill = n % 5 ? static_cast<char>(n) : '\0';
-                if (n % 5) ASSERT_TRUE(write(disk, at, std::string(length, fill)));
-                else ASSERT_TRUE(wait(disk.write_zeroes(Bytes(at), Bytes(length), n % 2)));
+                const auto done = n % 5 ? write(disk, at, std::string(length, fill)) : wait(disk.write_zeroes(Bytes(at), Bytes(length), n % 2));
+                ASSERT_TRUE(done.has_value()) << done.error().message();
                 std::fill_n(expected.begin() + static_cast<ptrdiff_t>(at), length, fill);
                 if (n % 30 == 0) ASSERT_TRUE(wait(disk.flush()));
             }
