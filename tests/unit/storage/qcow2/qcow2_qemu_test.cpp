@@ -87,7 +87,9 @@ TEST_F(Qcow2Qemu, ImagesOfQemuTakeOurWrites) {
                 const auto done = n % 5 ? write(disk, at, std::string(length, fill)) : wait(disk.write_zeroes(Bytes(at), Bytes(length), n % 2));
                 ASSERT_TRUE(done.has_value()) << done.error().message();
                 std::fill_n(expected.begin() + static_cast<ptrdiff_t>(at), length, fill);
-                if (n % 30 == 0) ASSERT_TRUE(wait(disk.flush()));
+                if (n % 30 == 0) {
+                    ASSERT_TRUE(wait(disk.flush()));
+                }
             }
             all = read_all(disk);
             EXPECT_TRUE(all == expected) << how;
