@@ -45,7 +45,7 @@ void read_some(block::DiskImage& disk) {
         const iovec v{buffer.data(), std::min<uint64_t>(buffer.size(), size - at)};
         (void)now(disk.readv(Bytes(at), {&v, 1}));
         const auto extent = now(disk.map(Bytes(at), Bytes(v.iov_len)));
-        if (extent) ASSERT_TRUE(extent->length.value() > 0 && extent->length.value() <= v.iov_len);
+        ASSERT_TRUE(!extent || (extent->length.value() > 0 && extent->length.value() <= v.iov_len));
     }
 }
 
@@ -134,7 +134,7 @@ void mutate(Contents& c, std::mt19937_64& random) {
         case 3: return random() % c.size();
         case 4: return (random() % (c.size() / cluster + 1) * cluster) | COPIED;
         case 5: return (random() % (c.size() / cluster + 1) * cluster) | (random() % 2 ? COMPRESSED | (random() % 8 << 60) : ZERO);
-        case 6: return u64(random() % 14 * 8) ;
+        case 6: return u64(random() % 14 * 8);
         default: return random() % 8;
         }
     };

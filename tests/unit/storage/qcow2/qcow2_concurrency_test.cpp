@@ -16,13 +16,18 @@ class DelayedFile final : public ImageFile {
     Bytes size() const override { return file_.size(); }
     const char* carrier() const override { return "delayed"; }
     io::Task<Result<>> readv(Bytes offset, std::span<const iovec> into) override { return held(file_.readv(offset, into)); }
-    io::Task<Result<>> writev(Bytes offset, std::span<const iovec> from) override { return held(file_.writev(offset, from)); }
+    io::Task<Result<>> writev(Bytes offset, std::span<const iovec> from) override {
+        return offset.value() == hold_write_at ? held_write(file_.writev(offset, from)) : held(file_.writev(offset, from));
+    }
     io::Task<Result<>> sync() override { return held_before(file_.sync()); }
     io::Task<Result<>> write_zeroes(Bytes offset, Bytes length, ZeroMode mode) override { return held(file_.write_zeroes(offset, length, mode)); }
     io::Task<Result<>> discard(Bytes offset, Bytes length) override { return held(file_.discard(offset, length)); }
     io::Task<Result<>> resize(Bytes size) override { return file_.resize(size); }
     io::Task<Result<block::Extent>> map(Bytes offset, Bytes length) override { return file_.map(offset, length); }
     io::Task<Result<>> close() override { return file_.close(); }
+
+    bool delays = true;             ///< hold requests at random
+    uint64_t hold_write_at = ~0ull;  ///< hold writes to that place in any case
 
     bool idle() const { return waiting_.empty(); }
     void let_go() {
@@ -40,13 +45,17 @@ class DelayedFile final : public ImageFile {
         void await_resume() const {}
     };
     io::Task<Result<>> held(io::Task<Result<>> task) {
-        if (random_() % 2) co_await Turn{*this};
+        if (delays && random_() % 2) co_await Turn{*this};
         auto result = co_await std::move(task);
-        if (random_() % 2) co_await Turn{*this};
+        if (delays && random_() % 2) co_await Turn{*this};
         co_return result;
     }
     /// What was done before a sync began is durable, and nothing else need be: it is over at once.
     io::Task<Result<>> held_before(io::Task<Result<>> task) {
+        if (delays) co_await Turn{*this};
+        co_return co_await std::move(task);
+    }
+    io::Task<Result<>> held_write(io::Task<Result<>> task) {
         co_await Turn{*this};
         co_return co_await std::move(task);
     }
@@ -174,6 +183,35 @@ TEST_P(Qcow2Concurrency, AgreesWithAModelAlsoAfterACrash) {
         ASSERT_EQ(difference(**again, model), "");
         ASSERT_TRUE(wait((*again)->close()));
     }
+}
+
+TEST_F(Qcow2Test, AClusterThatAWriteInFlightMayStillReachIsNotUsedAgain) {
+    fakes::ModelFile file(made(4 << 20));
+    std::mt19937_64 random(1);
+    const auto header = wait(read_header(file));
+    auto delayed = std::make_unique<DelayedFile>(file, random);
+    DelayedFile& gate = *delayed;
+    gate.delays = false;
+    storage::OpenOptions options;
+    qcow2::Qcow2Image disk(std::move(delayed), *header, std::move(options), Metadata::Options());
+    ASSERT_TRUE(wait(disk.load()));
+    ASSERT_TRUE(write(disk, 0, std::string(65536, 'x')));
+    ASSERT_TRUE(wait(disk.flush()));
+    gate.hold_write_at = get64(file.contents(), l2_at(file.contents())) & kOffsetMask;
+    std::string late(512, 'w');
+    const iovec v{late.data(), late.size()};
+    bool done = false;
+    io::spawn(disk.writev(Bytes(0), {&v, 1}), [&](Result<> r) { done = r.has_value(); });
+    gate.hold_write_at = ~0ull;
+    ASSERT_TRUE(wait(disk.discard(Bytes(0), Bytes(65536))));
+    ASSERT_TRUE(wait(disk.flush()));
+    ASSERT_TRUE(write(disk, 1 << 20, std::string(2 * 65536, 'y')));
+    ASSERT_FALSE(gate.idle());
+    gate.let_go();
+    EXPECT_TRUE(done);
+    EXPECT_EQ(read(disk, 1 << 20, 2 * 65536), std::string(2 * 65536, 'y'));
+    ASSERT_TRUE(wait(disk.close()));
+    EXPECT_EQ(faults(file.contents()), "");
 }
 
 TEST_F(Qcow2Test, AgreesWithAModelUnderRequestsToAFileOfTheHost) {
