@@ -84,7 +84,7 @@ TEST_F(Overlay, RefusesAnImageThatSomebodyWrites) {
 }
 
 TEST_F(Overlay, RefusesOtherFormats) {
-    EXPECT_EQ(try_open({.path = file("base", 512), .format = "qcow2"}).error().kind(), ErrorKind::Usage);
+    EXPECT_EQ(try_open({.path = file("base", 512), .format = "qed"}).error().kind(), ErrorKind::Usage);
 }
 
 }  // namespace
