@@ -209,7 +209,7 @@ TEST_F(Qcow2Test, AClusterThatAWriteInFlightMayStillReachIsNotUsedAgain) {
     ASSERT_FALSE(gate.idle());
     gate.let_go();
     EXPECT_TRUE(done);
-    EXPECT_EQ(read(disk, 1 << 20, 2 * 65536), std::string(2 * 65536, 'y'));
+    EXPECT_TRUE(read(disk, 1 << 20, 2 * 65536) == std::string(2 * 65536, 'y'));
     ASSERT_TRUE(wait(disk.close()));
     EXPECT_EQ(faults(file.contents()), "");
 }
