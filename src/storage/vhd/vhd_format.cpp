@@ -64,11 +64,11 @@ class Checker {
         if (!layout_.end_footer) {
             note("there is no footer at the end; its copy at the start is good");
             co_await or_return(co_await fix(sound && repair_ != Repair::No, report_.leaks, write_end(found.end_of_blocks)));
-        } else if (found.unused > 0) {
+        } else if (sound && found.unused > 0) {
             note(fmt::format("space for {} blocks that nothing refers to", found.unused));
             const bool at_end = *layout_.end_footer > found.end_of_blocks;
             const uint64_t before = report_.leaks;
-            co_await or_return(co_await fix(sound && at_end && repair_ != Repair::No, report_.leaks, write_end(found.end_of_blocks)));
+            co_await or_return(co_await fix(at_end && repair_ != Repair::No, report_.leaks, write_end(found.end_of_blocks)));
             if (report_.leaks > before) report_.leaks += found.unused - 1;
         }
         co_return Result<>{};

@@ -63,6 +63,8 @@ class FormatTest : public StorageTest {
         void end(const RandomOp& op) {
             for (uint64_t n = 0; n < op.count && op.kind != RandomOp::Kind::Flush && op.kind != RandomOp::Kind::Discard; ++n) may_[op.first + n] = {op.tag};
         }
+        /// What the sector shows before anything is written: an image below.
+        void start(uint64_t sector, uint32_t tag) { may_[sector] = {tag}; }
         const std::set<uint32_t>& may(uint64_t sector) const { return may_[sector]; }
         uint64_t sectors() const { return may_.size(); }
 
@@ -104,8 +106,20 @@ class FormatTest : public StorageTest {
     Result<std::unique_ptr<block::DiskImage>> open_memory(const Format& format, fakes::ModelFile::Contents contents) {
         auto file = std::make_unique<fakes::ModelFile>(std::move(contents));
         last_file_ = file.get();
-        OpenOptions options;
+        OpenOptions options = open_options();
         return wait(format.open(std::move(file), std::move(options)));
+    }
+
+    /// For images with something below: what to open them with, and what that holds.
+    virtual OpenOptions open_options() { return {}; }
+    virtual uint32_t tag_below(uint64_t sector) {
+        (void)sector;
+        return 0;
+    }
+    Model fresh_model(uint64_t sectors) {
+        Model model(sectors);
+        for (uint64_t n = 0; n < sectors; ++n) model.start(n, tag_below(n));
+        return model;
     }
 
     fakes::ModelFile::Contents created(const Format& format, const CreateOptions& options) {
@@ -146,7 +160,7 @@ class FormatTest : public StorageTest {
         size_t flushed = 0;  // steps in front of it are durable
         for (size_t n = 0; n < steps.size(); ++n)
             if (steps[n].op.kind == RandomOp::Kind::Flush && steps[n].log_end <= at) flushed = n;
-        Model model(sectors);
+        Model model = fresh_model(sectors);
         for (size_t n = 0; n < steps.size() && steps[n].log_begin < at; ++n) {
             model.begin(steps[n].op);
             if (n < flushed) model.end(steps[n].op);
