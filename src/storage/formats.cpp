@@ -6,13 +6,14 @@
 #include "storage/qcow2/qcow2_format.h"
 #include "storage/raw/raw_image.h"
 #include "storage/vhd/vhd_format.h"
+#include "storage/vhdx/vhdx_format.h"
 
 namespace yado::storage {
 
 namespace {
 
 std::vector<const Format*>& formats() {
-    static std::vector<const Format*> list{&raw_format(), &qcow2_format(), &vhd_format()};
+    static std::vector<const Format*> list{&raw_format(), &qcow2_format(), &vhd_format(), &vhdx_format()};
     return list;
 }
 
