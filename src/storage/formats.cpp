@@ -7,13 +7,14 @@
 #include "storage/raw/raw_image.h"
 #include "storage/vhd/vhd_format.h"
 #include "storage/vhdx/vhdx_format.h"
+#include "storage/vmdk/vmdk_format.h"
 
 namespace yado::storage {
 
 namespace {
 
 std::vector<const Format*>& formats() {
-    static std::vector<const Format*> list{&raw_format(), &qcow2_format(), &vhd_format(), &vhdx_format()};
+    static std::vector<const Format*> list{&raw_format(), &qcow2_format(), &vhd_format(), &vhdx_format(), &vmdk_format()};
     return list;
 }
 

@@ -156,12 +156,13 @@ class Surveyor {
         std::vector<Range> fixed{{0, kHeaderSection, "the headers"}};
         if (layout_.header.log_length()) fixed.push_back({layout_.header.log_offset(), layout_.header.log_offset() + layout_.header.log_length(), "the log"});
         for (const Region& r : layout_.regions) fixed.push_back({r.offset, r.offset + r.length, r.id == kBatRegion ? "the block allocation table" : "a region"});
-        collect();
         std::ranges::sort(fixed, {}, &Range::begin);
-        for (size_t n = 0; n < fixed.size(); ++n) {
-            if (n > 0 && fixed[n].begin < fixed[n - 1].end) problem(fmt::format("{} and {} overlap", fixed[n - 1].what, fixed[n].what));
-            check_against_blocks(fixed[n]);
-            result_.end = std::max(result_.end, fixed[n].end);
+        for (size_t n = 1; n < fixed.size(); ++n)
+            if (fixed[n].begin < fixed[n - 1].end) problem(fmt::format("{} and {} overlap", fixed[n - 1].what, fixed[n].what));
+        collect();
+        for (const Range& r : fixed) {
+            check_against_blocks(r);
+            result_.end = std::max(result_.end, r.end);
         }
         walk_blocks();
         return std::move(result_);
