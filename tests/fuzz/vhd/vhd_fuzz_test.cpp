@@ -181,7 +181,7 @@ class ImageFuzz : public testing::TestWithParam<const char*> {
 
 TEST_P(ImageFuzz, MutatedImagesAreUsedOrRefused) {
     const std::vector<Image> valid = seeds();
-    const uint64_t count = environment("YADO_FUZZ_COUNT", 300);
+    const uint64_t count = environment("YADO_FUZZ_COUNT", valid.front().size() > (4u << 20) ? 60 : 300);
     for (uint64_t n = 0; n < count && !HasFailure(); ++n) {
         Image image = valid[below(valid.size())];
         mutate(image, places(image));

@@ -127,8 +127,8 @@ TEST_F(VhdxFormat, DynamicAgreesWithAModel) { churn_of(dynamic(), 1); }
 TEST_F(VhdxFormat, DynamicWithLargeBlocksAgreesWithAModel) { churn_of(dynamic(9 * kMiB, 4 * kMiB), 2); }
 TEST_F(VhdxFormat, AgreesWithAModelWhereTheLastBlockIsNotWhole) { churn_of(dynamic(5 * kMiB + 512 * 9), 3); }
 TEST_F(VhdxFormat, FixedAgreesWithAModel) { churn_of(fixed(), 4); }
-TEST_F(VhdxFormat, DynamicKeepsWhatWasFlushedThroughACrash) { crash_sweep(vhdx_format(), dynamic(4 * kMiB), 5, 200, 120); }
-TEST_F(VhdxFormat, FixedKeepsWhatWasFlushedThroughACrash) { crash_sweep(vhdx_format(), fixed(2 * kMiB), 6, 60, 40); }
+TEST_F(VhdxFormat, DynamicKeepsWhatWasFlushedThroughACrash) { crash_sweep(vhdx_format(), dynamic(4 * kMiB), 5, 150, 60); }
+TEST_F(VhdxFormat, FixedKeepsWhatWasFlushedThroughACrash) { crash_sweep(vhdx_format(), fixed(2 * kMiB), 6, 60, 20); }
 
 TEST_F(VhdxFormat, ReplaysItsLog) {
     auto disk = opened(with_log());
@@ -155,7 +155,7 @@ TEST_F(VhdxFormat, SurvivesACrashAtAnyPointOfTheReplay) {
     std::mt19937_64 random(7);
     auto disk = opened(with_log());
     const ModelFile* const file = last_file_;
-    for (unsigned n = 0; n < 60; ++n) {
+    for (unsigned n = 0; n < 30; ++n) {
         auto left = file->after_crash(random() % (file->log().size() + 1), random);
         EXPECT_EQ(checked(left).errors, 0u);
         auto again = opened(left);
@@ -188,15 +188,15 @@ TEST_F(VhdxFormat, ChangesItsGuidsOnlyWhenItIsWritten) {
 }
 
 TEST_F(VhdxFormat, ManyFlushesGoAroundTheLog) {
-    auto disk = opened(created(vhdx_format(), dynamic(200 * kMiB)));
-    for (uint64_t n = 0; n < 200; ++n) {
+    auto disk = opened(created(vhdx_format(), dynamic(140 * kMiB)));
+    for (uint64_t n = 0; n < 140; ++n) {
         ASSERT_TRUE(write(*disk, n * kMiB, sector_of(static_cast<uint32_t>(n + 1))));
         ASSERT_TRUE(wait(disk->flush()));
     }
     auto contents = last_file_->contents();
     EXPECT_TRUE(wait(disk->close()));
     disk = opened(contents);
-    for (uint64_t n = 0; n < 200; ++n) EXPECT_EQ(read(*disk, n * kMiB, 512), sector_of(static_cast<uint32_t>(n + 1)));
+    for (uint64_t n = 0; n < 140; ++n) EXPECT_EQ(read(*disk, n * kMiB, 512), sector_of(static_cast<uint32_t>(n + 1)));
     EXPECT_TRUE(wait(disk->close()));
 }
 
