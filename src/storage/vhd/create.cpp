@@ -19,11 +19,14 @@ Result<> check_options(const ImageFile& file, const CreateOptions& o) {
     if (size == 0 || size % kSector || size > kMostBytes)
         return fail(ErrorKind::Usage, "disk {}: size {}: a VHD has a multiple of 512 bytes, and at most 2040 GiB", file.name(), size);
     if (!std::has_single_bit(block) || block < kSmallestBlock || block > kLargestNewBlock)
-        return fail(ErrorKind::Usage, "disk {}: block size {}: a power of two from 64 KiB to 2 MiB (Hyper-V takes 512 KiB and 2 MiB)", file.name(), block);
-    if ((size + block - 1) / block > kMostEntries) return fail(ErrorKind::Usage, "disk {}: block size {}: too small for {} bytes", file.name(), block, size);
+        return fail(ErrorKind::Usage, "disk {}: block size {}: a power of two from 64 KiB to 2 MiB (Hyper-V takes 512 KiB and 2 MiB)",
+                    file.name(), block);
+    if ((size + block - 1) / block > kMostEntries)
+        return fail(ErrorKind::Usage, "disk {}: block size {}: too small for {} bytes", file.name(), block, size);
     if (o.preallocated && o.parent) return fail(ErrorKind::Usage, "disk {}: a clone is not preallocated", file.name());
     if (o.parent && o.parent->format != "vhd")
-        return fail(ErrorKind::Usage, "disk {}: its parent {} is {}; a differencing VHD has a VHD", file.name(), o.parent->path, o.parent->format);
+        return fail(ErrorKind::Usage, "disk {}: its parent {} is {}; a differencing VHD has a VHD", file.name(), o.parent->path,
+                    o.parent->format);
     if (o.parent && o.parent->path.empty()) return fail(ErrorKind::Usage, "disk {}: its parent has no path", file.name());
     return {};
 }

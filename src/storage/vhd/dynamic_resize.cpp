@@ -19,7 +19,8 @@ io::Task<Result<>> DynamicImage::resize(Bytes size) {
     const uint64_t bytes = size.value(), blocks = (bytes + block_size_ - 1) / block_size_;
     if (readonly()) co_return fail_readonly();
     if (size == size_) co_return Result<>{};
-    if (bytes < size_.value()) co_return fail(ErrorKind::Failed, "disk {}: a {} cannot shrink; copy it into a smaller one", file_->name(), kind_);
+    if (bytes < size_.value())
+        co_return fail(ErrorKind::Failed, "disk {}: a {} cannot shrink; copy it into a smaller one", file_->name(), kind_);
     if (bytes % kSector || bytes > kMostBytes || blocks > kMostEntries)
         co_return fail(ErrorKind::Usage, "disk {}: {} bytes: a VHD has a multiple of 512, and at most 2040 GiB", file_->name(), bytes);
     co_await or_return(co_await commit());

@@ -15,7 +15,8 @@ using io::or_return;
 
 namespace {
 
-constexpr std::string_view kExactMakers[] = {"win ", "qem2", "d2v ", std::string_view("tap\0", 4), "CTXS", std::string_view("wa\0\0", 4), "vbox"};
+constexpr std::string_view kExactMakers[] = {"win ", "qem2", "d2v ", std::string_view("tap\0", 4), "CTXS", std::string_view("wa\0\0", 4),
+                                             "vbox"};
 
 struct Geometry {
     uint16_t cylinders = 0;

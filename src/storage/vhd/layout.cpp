@@ -42,7 +42,8 @@ Result<> check_header(const ImageFile& file, const Layout& layout) {
     if (!h.good()) return corrupt(file, "the dynamic header's cookie or checksum is wrong");
     if (h.version() >> 16 != header::kVersion1 >> 16)
         return fail(ErrorKind::Failed, "disk {}: VHD header version {:#x}: only version 1 is known", file.name(), h.version());
-    if (!std::has_single_bit(block) || block < kSector || block > kLargestBlock) return corrupt(file, fmt::format("a block size of {} bytes", block));
+    if (!std::has_single_bit(block) || block < kSector || block > kLargestBlock)
+        return corrupt(file, fmt::format("a block size of {} bytes", block));
     if (h.table_offset() % kSector || h.table_offset() < kFooterSize || h.table_offset() > file_size || layout.table_end() > file_size)
         return corrupt(file, fmt::format("a table of {} entries at {}, in a file of {} bytes", h.entries(), h.table_offset(), file_size));
     const uint64_t needed = (layout.size + block - 1) / block;
@@ -72,7 +73,8 @@ io::Task<Result<Layout>> load_headers(ImageFile& file) {
     const std::optional<Footer> last = co_await or_return(co_await read_footer(file, end));
     const std::optional<Footer> first = co_await or_return(co_await read_footer(file, 0));
     if (last) layout.end_footer = end;
-    if (!last && !(first && first->type() != DiskType::Fixed)) co_return corrupt(file, "no footer with the right checksum, neither at its end nor at its start");
+    if (!last && !(first && first->type() != DiskType::Fixed))
+        co_return corrupt(file, "no footer with the right checksum, neither at its end nor at its start");
     layout.footer = last ? *last : *first;
     layout.start_good = first.has_value();
     layout.copies_differ = last && first && last->raw != first->raw;

@@ -15,7 +15,8 @@ inline constexpr uint64_t kHeaderSize = 1024;
 namespace footer {
 inline constexpr char kCookie[] = "conectix";
 inline constexpr size_t kFeatures = 8, kVersion = 12, kDataOffset = 16, kTimeStamp = 24, kCreatorApplication = 28, kCreatorVersion = 32,
-                        kCreatorHostOs = 36, kOriginalSize = 40, kCurrentSize = 48, kGeometry = 56, kDiskType = 60, kChecksum = 64, kUniqueId = 68;
+                        kCreatorHostOs = 36, kOriginalSize = 40, kCurrentSize = 48, kGeometry = 56, kDiskType = 60, kChecksum = 64,
+                        kUniqueId = 68;
 inline constexpr uint32_t kFeatureReserved = 2;  // always set
 inline constexpr uint32_t kVersion1 = 0x0001'0000;
 inline constexpr uint64_t kNoDataOffset = ~0ull;
@@ -26,8 +27,8 @@ enum class DiskType : uint32_t { Fixed = 2, Dynamic = 3, Differencing = 4 };
 /// "Dynamic Disk Header Format": offsets.
 namespace header {
 inline constexpr char kCookie[] = "cxsparse";
-inline constexpr size_t kDataOffset = 8, kTableOffset = 16, kVersion = 24, kMaxTableEntries = 28, kBlockSize = 32, kChecksum = 36, kParentUniqueId = 40,
-                        kParentTimeStamp = 56, kParentUnicodeName = 64, kParentLocators = 576;
+inline constexpr size_t kDataOffset = 8, kTableOffset = 16, kVersion = 24, kMaxTableEntries = 28, kBlockSize = 32, kChecksum = 36,
+                        kParentUniqueId = 40, kParentTimeStamp = 56, kParentUnicodeName = 64, kParentLocators = 576;
 inline constexpr size_t kParentNameSize = 512, kLocators = 8, kLocatorSize = 24;
 inline constexpr uint32_t kVersion1 = 0x0001'0000;
 }  // namespace header

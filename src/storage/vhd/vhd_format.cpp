@@ -116,7 +116,9 @@ class VhdFormat final : public Format {
         co_return std::move(image);
     }
 
-    io::Task<Result<>> create(ImageFile& file, const CreateOptions& options) const override { co_return co_await vhd::create_image(file, options); }
+    io::Task<Result<>> create(ImageFile& file, const CreateOptions& options) const override {
+        co_return co_await vhd::create_image(file, options);
+    }
 
     io::Task<Result<ImageInfo>> info(ImageFile& file) const override {
         const vhd::Layout layout = co_await or_return(co_await vhd::load_headers(file));

@@ -24,7 +24,8 @@ Result<> check_options(const ImageFile& file, const CreateOptions& o, uint64_t b
         return fail(ErrorKind::Usage, "disk {}: size {}: a VHDX has a multiple of 512 bytes, and at most 64 TiB", file.name(), size);
     if (!std::has_single_bit(block) || block < kSmallestBlock || block > kLargestBlock)
         return fail(ErrorKind::Usage, "disk {}: block size {}: a power of two from 1 MiB to 256 MiB", file.name(), block);
-    if ((size + block - 1) / block > kMostBlocks) return fail(ErrorKind::Usage, "disk {}: block size {}: too small for {} bytes", file.name(), block, size);
+    if ((size + block - 1) / block > kMostBlocks)
+        return fail(ErrorKind::Usage, "disk {}: block size {}: too small for {} bytes", file.name(), block, size);
     return {};
 }
 

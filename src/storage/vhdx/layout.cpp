@@ -57,7 +57,8 @@ io::Task<Result<>> load_header(ImageFile& file, Layout& layout) {
 
 Result<> check_header(const ImageFile& file, const Header& h) {
     if (h.version() != 1) return fail(ErrorKind::Failed, "disk {}: VHDX version {}: only 1 is known", file.name(), h.version());
-    if (h.log_version() != 0 && !h.log_guid().zero()) return fail(ErrorKind::Failed, "disk {}: a log of version {}: only 0 is known", file.name(), h.log_version());
+    if (h.log_version() != 0 && !h.log_guid().zero())
+        return fail(ErrorKind::Failed, "disk {}: a log of version {}: only 0 is known", file.name(), h.log_version());
     if (h.sequence() > kLargestSequence) return corrupt(file, fmt::format("a header with the sequence number {}", h.sequence()));
     const uint64_t length = h.log_length(), offset = h.log_offset(), size = file.size().value();
     if (length % kMiB || offset % kMiB || offset < kHeaderSection || offset > size || length > size - offset)
@@ -96,11 +97,14 @@ io::Task<Result<>> load_regions(const View& view, Layout& layout) {
 
 Result<> check_regions(const View& view, Layout& layout) {
     for (const Region& r : layout.regions) {
-        if (r.offset % kMiB || r.length % kMiB || r.length == 0 || r.offset < kHeaderSection || r.offset > view.size() || r.length > view.size() - r.offset)
+        if (r.offset % kMiB || r.length % kMiB || r.length == 0 || r.offset < kHeaderSection || r.offset > view.size() ||
+            r.length > view.size() - r.offset)
             return corrupt(view.file, fmt::format("a region of {} bytes at {}, in a file of {}", r.length, r.offset, view.size()));
         const bool table = r.id == kBatRegion;
         if (!table && r.id != kMetadataRegion) {
-            if (r.required) return fail(ErrorKind::Failed, "disk {}: it needs the region {}, which is not known", view.file.name(), r.id.text(Uuid::Order::Guid));
+            if (r.required)
+                return fail(ErrorKind::Failed, "disk {}: it needs the region {}, which is not known", view.file.name(),
+                            r.id.text(Uuid::Order::Guid));
             continue;
         }
         Region& known = table ? layout.table : layout.metadata;
@@ -134,7 +138,8 @@ io::Task<Result<Layout>> load_layout(ImageFile& file) {
     const uint64_t needed = layout.entries_for(layout.blocks());
     if (needed > layout.table.length / 8)
         co_return corrupt(file, fmt::format("a table of {} entries, where {} are needed", layout.table.length / 8, needed));
-    if (layout.blocks() > kMostBlocks) co_return fail(ErrorKind::Failed, "disk {}: {} blocks: at most {} are supported", file.name(), layout.blocks(), kMostBlocks);
+    if (layout.blocks() > kMostBlocks)
+        co_return fail(ErrorKind::Failed, "disk {}: {} blocks: at most {} are supported", file.name(), layout.blocks(), kMostBlocks);
     layout.entries.resize(needed);
     const View view{file, layout.replay};
     co_await or_return(co_await view.read(layout.table.offset, std::as_writable_bytes(std::span(layout.entries))));
@@ -154,8 +159,10 @@ class Surveyor {
 
     Survey run() {
         std::vector<Range> fixed{{0, kHeaderSection, "the headers"}};
-        if (layout_.header.log_length()) fixed.push_back({layout_.header.log_offset(), layout_.header.log_offset() + layout_.header.log_length(), "the log"});
-        for (const Region& r : layout_.regions) fixed.push_back({r.offset, r.offset + r.length, r.id == kBatRegion ? "the block allocation table" : "a region"});
+        if (layout_.header.log_length())
+            fixed.push_back({layout_.header.log_offset(), layout_.header.log_offset() + layout_.header.log_length(), "the log"});
+        for (const Region& r : layout_.regions)
+            fixed.push_back({r.offset, r.offset + r.length, r.id == kBatRegion ? "the block allocation table" : "a region"});
         std::ranges::sort(fixed, {}, &Range::begin);
         for (size_t n = 1; n < fixed.size(); ++n)
             if (fixed[n].begin < fixed[n - 1].end) problem(fmt::format("{} and {} overlap", fixed[n - 1].what, fixed[n].what));
@@ -174,7 +181,8 @@ class Surveyor {
             const uint64_t entry = layout_.entries[layout_.entry_of(block)];
             const State state = Layout::state(entry);
             const bool present = state == State::FullyPresent || (state == State::PartiallyPresent && layout_.differencing);
-            if (state == State::PartiallyPresent && !layout_.differencing) problem(fmt::format("block {} is partially present, and there is no parent", block));
+            if (state == State::PartiallyPresent && !layout_.differencing)
+                problem(fmt::format("block {} is partially present, and there is no parent", block));
             if (state != State::NotPresent && state != State::Undefined && state != State::Zero && state != State::Unmapped && !present &&
                 state != State::PartiallyPresent && static_cast<int>(state) != 5)  // 5: unmapped, in drafts of the specification
                 problem(fmt::format("block {} has the unknown state {}", block, static_cast<int>(state)));

@@ -48,7 +48,8 @@ class Ring {
         }
         budget_ -= length;
         Entry entry{position, copy(position, length)};
-        if (crc32c(entry.bytes, log::kChecksum) != load_le<uint32_t>(&entry.bytes[log::kChecksum]) || !check_descriptors(entry)) return std::nullopt;
+        if (crc32c(entry.bytes, log::kChecksum) != load_le<uint32_t>(&entry.bytes[log::kChecksum]) || !check_descriptors(entry))
+            return std::nullopt;
         return entry;
     }
 
@@ -67,7 +68,8 @@ class Ring {
         for (uint32_t n = 0; n < count; ++n) {
             const std::byte* d = entry.descriptor(n);
             const uint64_t offset = load_le<uint64_t>(d + log::kFileOffset);
-            if (offset % kLogSector || offset >= kLargestFile || load_le<uint64_t>(d + log::kDescriptorSequence) != entry.sequence()) return false;
+            if (offset % kLogSector || offset >= kLargestFile || load_le<uint64_t>(d + log::kDescriptorSequence) != entry.sequence())
+                return false;
             if (has_text(d, log::kZeroDescriptor)) {
                 const uint64_t length = load_le<uint64_t>(d + log::kZeroLength);
                 if (length % kLogSector || length > kLargestFile) return false;
@@ -75,7 +77,8 @@ class Ring {
             }
             if (!has_text(d, log::kDataDescriptor) || data + kLogSector > entry.length()) return false;
             const std::byte* sector = &entry.bytes[data];
-            const uint64_t sequence = uint64_t{load_le<uint32_t>(sector + log::kSequenceHigh)} << 32 | load_le<uint32_t>(sector + log::kSequenceLow);
+            const uint64_t sequence =
+                uint64_t{load_le<uint32_t>(sector + log::kSequenceHigh)} << 32 | load_le<uint32_t>(sector + log::kSequenceLow);
             if (!has_text(sector, log::kDataSector) || sequence != entry.sequence()) return false;
             data += kLogSector;
         }
@@ -152,8 +155,10 @@ io::Task<Result<Replay>> find_replay(ImageFile& file, const LogPlace& place) {
     replay.flushed_size = load_le<uint64_t>(&entries.back().bytes[log::kFlushedFileOffset]);
     replay.last_size = load_le<uint64_t>(&entries.back().bytes[log::kLastFileOffset]);
     if (file.size().value() < replay.flushed_size)
-        co_return fail(ErrorKind::Corrupt, "disk {}: cut off: {} bytes, and its log was written when it had {}", file.name(), file.size().value(), replay.flushed_size);
-    if (replay.last_size > kLargestFile) co_return fail(ErrorKind::Corrupt, "disk {}: damaged: its log makes it {} bytes long", file.name(), replay.last_size);
+        co_return fail(ErrorKind::Corrupt, "disk {}: cut off: {} bytes, and its log was written when it had {}", file.name(),
+                       file.size().value(), replay.flushed_size);
+    if (replay.last_size > file.size().value() + kMostGrowth)
+        co_return fail(ErrorKind::Corrupt, "disk {}: damaged: its log makes it {} bytes long", file.name(), replay.last_size);
     const uint64_t end = std::max(replay.last_size, file.size().value());
     for (const Patch& patch : replay.patches)
         if (patch.offset < kHeaderSection && patch.offset < kRegionTableOffsets[0])
@@ -163,8 +168,8 @@ io::Task<Result<Replay>> find_replay(ImageFile& file, const LogPlace& place) {
     co_return replay;
 }
 
-std::vector<std::byte> make_entry(const Uuid& log_guid, uint64_t sequence, uint32_t position, std::span<const Update> updates, uint64_t flushed_size,
-                                  uint64_t last_size) {
+std::vector<std::byte> make_entry(const Uuid& log_guid, uint64_t sequence, uint32_t position, std::span<const Update> updates,
+                                  uint64_t flushed_size, uint64_t last_size) {
     std::vector<std::byte> entry(entry_length(updates.size()));
     std::memcpy(&entry[0], log::kSignature, 4);
     store_le(&entry[log::kEntryLength], static_cast<uint32_t>(entry.size()));

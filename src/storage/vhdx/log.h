@@ -36,8 +36,8 @@ struct Update {
     std::vector<std::byte> sector;
 };
 /// The bytes of an entry that is the only one of its sequence: its tail is `position` in the log, where it is to be written.
-std::vector<std::byte> make_entry(const Uuid& log_guid, uint64_t sequence, uint32_t position, std::span<const Update> updates, uint64_t flushed_size,
-                                  uint64_t last_size);
+std::vector<std::byte> make_entry(const Uuid& log_guid, uint64_t sequence, uint32_t position, std::span<const Update> updates,
+                                  uint64_t flushed_size, uint64_t last_size);
 /// Of make_entry's.
 constexpr uint64_t entry_length(size_t updates) {
     const uint64_t descriptors = (log::kHeaderSize + updates * log::kDescriptorSize + kLogSector - 1) / kLogSector;

@@ -43,8 +43,10 @@ struct Items {
         if (found->length) return corrupt(file, "a metadata item twice");
         found->offset = load_le<uint32_t>(at + metadata::kOffset);
         found->length = load_le<uint32_t>(at + metadata::kLength);
-        if (found->length < found->least || found->offset < kItems || found->offset > region_length || found->length > region_length - found->offset)
-            return corrupt(file, fmt::format("a metadata item of {} bytes at {}, in a region of {}", found->length, found->offset, region_length));
+        if (found->length < found->least || found->offset < kItems || found->offset > region_length ||
+            found->length > region_length - found->offset)
+            return corrupt(
+                file, fmt::format("a metadata item of {} bytes at {}, in a region of {}", found->length, found->offset, region_length));
         return {};
     }
 };
@@ -53,8 +55,10 @@ io::Task<Result<>> load_items(const View& view, const Layout& layout, Items& ite
     std::vector<std::byte> table(kTableSize);
     co_await or_return(co_await view.read(layout.metadata.offset, table));
     const uint32_t count = load_le<uint16_t>(&table[metadata::kEntryCount]);
-    if (std::memcmp(table.data(), metadata::kSignature, 8) != 0 || count > metadata::kMostEntries) co_return corrupt(view.file, "no metadata table");
-    for (uint32_t n = 0; n < count; ++n) co_await or_return(items.take(view.file, &table[metadata::kEntries + n * metadata::kEntrySize], layout.metadata.length));
+    if (std::memcmp(table.data(), metadata::kSignature, 8) != 0 || count > metadata::kMostEntries)
+        co_return corrupt(view.file, "no metadata table");
+    for (uint32_t n = 0; n < count; ++n)
+        co_await or_return(items.take(view.file, &table[metadata::kEntries + n * metadata::kEntrySize], layout.metadata.length));
     for (const Item& item : items.all)
         if (item.needed && item.length == 0) co_return corrupt(view.file, fmt::format("no metadata {}", item.id.text(Uuid::Order::Guid)));
     co_return Result<>{};
@@ -82,7 +86,8 @@ Result<> check_values(const ImageFile& file, const Layout& layout, uint32_t logi
         return corrupt(file, fmt::format("a block size of {} bytes", layout.block_size));
     if ((logical != 512 && logical != 4096) || (physical != 512 && physical != 4096))
         return corrupt(file, fmt::format("sectors of {} and {} bytes", logical, physical));
-    if (logical != 512) return fail(ErrorKind::Failed, "disk {}: a VHDX with logical sectors of 4096 bytes, which is not supported", file.name());
+    if (logical != 512)
+        return fail(ErrorKind::Failed, "disk {}: a VHDX with logical sectors of 4096 bytes, which is not supported", file.name());
     if (layout.size == 0 || layout.size % 512 || layout.size > kMostBytes) return corrupt(file, fmt::format("a size of {} bytes", layout.size));
     return {};
 }

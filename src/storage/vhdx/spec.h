@@ -20,8 +20,8 @@ inline constexpr uint64_t kHeaderSize = 4096, kTableSize = 64 << 10, kHeaderSect
 /// 2.2.2: offsets in a header.
 namespace header {
 inline constexpr char kSignature[] = "head";
-inline constexpr size_t kChecksum = 4, kSequence = 8, kFileWriteGuid = 16, kDataWriteGuid = 32, kLogGuid = 48, kLogVersion = 64, kVersion = 66, kLogLength = 68,
-                        kLogOffset = 72;
+inline constexpr size_t kChecksum = 4, kSequence = 8, kFileWriteGuid = 16, kDataWriteGuid = 32, kLogGuid = 48, kLogVersion = 64,
+                        kVersion = 66, kLogLength = 68, kLogOffset = 72;
 }  // namespace header
 
 /// 2.2.3: the region table, and its entries.
@@ -34,8 +34,8 @@ inline constexpr size_t kFileOffset = 16, kLength = 24, kRequired = 28;
 /// 2.3.1: log entries.
 namespace log {
 inline constexpr char kSignature[] = "loge", kDataDescriptor[] = "desc", kZeroDescriptor[] = "zero", kDataSector[] = "data";
-inline constexpr size_t kChecksum = 4, kEntryLength = 8, kTail = 12, kSequence = 16, kDescriptorCount = 24, kLogGuid = 32, kFlushedFileOffset = 48,
-                        kLastFileOffset = 56, kHeaderSize = 64;
+inline constexpr size_t kChecksum = 4, kEntryLength = 8, kTail = 12, kSequence = 16, kDescriptorCount = 24, kLogGuid = 32,
+                        kFlushedFileOffset = 48, kLastFileOffset = 56, kHeaderSize = 64;
 /// Of a descriptor.
 inline constexpr size_t kDescriptorSize = 32, kTrailingBytes = 4, kLeadingBytes = 8, kZeroLength = 8, kFileOffset = 16, kDescriptorSequence = 24;
 /// Of a data sector.
@@ -73,6 +73,7 @@ inline constexpr uint32_t kSmallestBlock = 1 << 20, kLargestBlock = 256 << 20;
 inline constexpr uint64_t kMostBlocks = 16 << 20;
 inline constexpr uint64_t kLongestLog = 64 << 20;
 inline constexpr uint64_t kLargestFile = 2 * kMostBytes;
+inline constexpr uint64_t kMostGrowth = 4ull << 30;  // of the file by a replay: what a writer had not made durable yet
 inline constexpr uint64_t kLargestSequence = 1ull << 63;
 
 }  // namespace yado::storage::vhdx

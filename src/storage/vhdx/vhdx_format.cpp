@@ -13,7 +13,9 @@ namespace {
 /// In a coroutine of its own, which leaves early: open() must close the file then.
 io::Task<Result<std::unique_ptr<block::DiskImage>>> open_image(std::unique_ptr<ImageFile>& file, OpenOptions& options) {
     Layout layout = co_await or_return(co_await load_layout(*file));
-    if (layout.differencing) co_return fail(ErrorKind::Failed, "disk {}: a differencing VHDX, which is not supported; merge it into its parent first", file->name());
+    if (layout.differencing)
+        co_return fail(ErrorKind::Failed, "disk {}: a differencing VHDX, which is not supported; merge it into its parent first",
+                       file->name());
     if (options.backing) co_return fail(ErrorKind::Usage, "disk {}: a {} VHDX has nothing below it", file->name(), layout.variant());
     const Survey found = survey(layout, file->size().value());
     if (found.problem_count > 0)
@@ -100,7 +102,9 @@ class VhdxFormat final : public Format {
         co_return std::move(image);
     }
 
-    io::Task<Result<>> create(ImageFile& file, const CreateOptions& options) const override { co_return co_await vhdx::create_image(file, options); }
+    io::Task<Result<>> create(ImageFile& file, const CreateOptions& options) const override {
+        co_return co_await vhdx::create_image(file, options);
+    }
 
     io::Task<Result<ImageInfo>> info(ImageFile& file) const override {
         const vhdx::Layout layout = co_await or_return(co_await vhdx::load_headers(file));

@@ -43,7 +43,8 @@ io::Task<Result<>> VhdxImage::replay(ImageFile& file, Layout& layout) {
         const uint64_t size = file.size().value();
         if (!patch.data.empty()) co_await or_return(co_await write_bytes(file, Bytes(patch.offset), patch.data));
         else if (patch.offset < size)
-            co_await or_return(co_await file.write_zeroes(Bytes(patch.offset), Bytes(std::min(patch.length, size - patch.offset)), ZeroMode::FreeSpace));
+            co_await or_return(
+                co_await file.write_zeroes(Bytes(patch.offset), Bytes(std::min(patch.length, size - patch.offset)), ZeroMode::FreeSpace));
     }
     if (file.size().value() < layout.replay.last_size) co_await or_return(co_await file.resize(Bytes(layout.replay.last_size)));
     co_await or_return(co_await file.sync());
@@ -66,7 +67,9 @@ io::Task<Result<BlockImage::Run>> VhdxImage::find(uint64_t at, uint64_t length) 
     run.length = std::min(length, block_size_ - at % block_size_);
     run.kind = !place ? Run::Kind::Zero : layout_.replay.patches.empty() ? Run::Kind::Own : Run::Kind::Packed;
     run.where = place.value_or(0) + at % block_size_;
-    const auto continues = [&](uint64_t next) { return place ? place_of(next) == *place + (next - block_of(at)) * block_size_ : !place_of(next); };
+    const auto continues = [&](uint64_t next) {
+        return place ? place_of(next) == *place + (next - block_of(at)) * block_size_ : !place_of(next);
+    };
     while (run.length < length && continues(++block)) run.length = std::min(length, run.length + block_size_);
     co_return run;
 }
@@ -192,8 +195,10 @@ io::Task<Result<>> VhdxImage::resize(Bytes size) {
     if (readonly()) co_return fail_readonly();
     if (size == size_) co_return Result<>{};
     if (layout_.fixed || bytes < size_.value())
-        co_return fail(ErrorKind::Failed, "disk {}: a {} {}; copy it into another", file_->name(), kind_, layout_.fixed ? "keeps its size" : "cannot shrink");
-    if (bytes % 512 || bytes > kMostBytes) co_return fail(ErrorKind::Usage, "disk {}: {} bytes: a VHDX has a multiple of 512, and at most 64 TiB", file_->name(), bytes);
+        co_return fail(ErrorKind::Failed, "disk {}: a {} {}; copy it into another", file_->name(), kind_,
+                       layout_.fixed ? "keeps its size" : "cannot shrink");
+    if (bytes % 512 || bytes > kMostBytes)
+        co_return fail(ErrorKind::Usage, "disk {}: {} bytes: a VHDX has a multiple of 512, and at most 64 TiB", file_->name(), bytes);
     const uint64_t blocks = (bytes + block_size_ - 1) / block_size_, needed = layout_.entries_for(blocks);
     if (needed > layout_.table.length / 8 || blocks > kMostBlocks)
         co_return fail(ErrorKind::Failed, "disk {}: its table has no room for {} bytes; copy it into another", file_->name(), bytes);
@@ -203,7 +208,8 @@ io::Task<Result<>> VhdxImage::resize(Bytes size) {
     co_await or_return(co_await file_->write_zeroes(Bytes(layout_.table.offset + old * 8), behind, ZeroMode::KeepSpace));
     std::vector<Update> updates{{layout_.size_item / kLogSector * kLogSector, std::vector<std::byte>(kLogSector)}};
     const uint64_t inside = layout_.size_item % kLogSector;
-    if (inside > kLogSector - 8) co_return fail(ErrorKind::Failed, "disk {}: its size is written across two sectors; copy it into another", file_->name());
+    if (inside > kLogSector - 8)
+        co_return fail(ErrorKind::Failed, "disk {}: its size is written across two sectors; copy it into another", file_->name());
     co_await or_return(co_await read_bytes(*file_, Bytes(updates[0].offset), updates[0].sector));
     store_le(&updates[0].sector[inside], bytes);
     co_await or_return(co_await log_updates(updates));

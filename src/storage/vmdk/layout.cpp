@@ -42,7 +42,9 @@ std::string unquoted(std::string_view value) {
 
 Result<> check_magic(const ImageFile& file, const Header& h) {
     if (has_text(h.data(), kDescriptorMagic))
-        return fail(ErrorKind::Failed, "disk {}: a VMDK that is a list of other files, which are not opened; make it one file first (monolithicSparse)", file.name());
+        return fail(ErrorKind::Failed,
+                    "disk {}: a VMDK that is a list of other files, which are not opened; make it one file first (monolithicSparse)",
+                    file.name());
     if (has_text(h.data(), "COWD")) return fail(ErrorKind::Failed, "disk {}: an ESX sparse VMDK, which is not supported", file.name());
     if (!has_text(h.data(), kMagic)) return corrupt(file, "no VMDK signature at its start");
     return {};
@@ -56,13 +58,17 @@ Result<> parse_header(const ImageFile& file, const Header& h, Layout& layout) {
     layout.compressed = flags & header::kCompressed;
     layout.unclean = h[header::kUncleanShutdown] != std::byte{0};
     const uint64_t capacity = load_le<uint64_t>(&h[header::kCapacity]), grain = load_le<uint64_t>(&h[header::kGrainSize]);
-    if (layout.version < 1 || layout.version > 3) return fail(ErrorKind::Failed, "disk {}: VMDK version {}: 1 to 3 are known", file.name(), layout.version);
+    if (layout.version < 1 || layout.version > 3)
+        return fail(ErrorKind::Failed, "disk {}: VMDK version {}: 1 to 3 are known", file.name(), layout.version);
     if (!has_text(&h[header::kLineEnds], header::kLineEndText)) return corrupt(file, "its line ends were changed, as by a transfer as text");
     if (layout.compressed && load_le<uint16_t>(&h[header::kCompressAlgorithm]) != header::kDeflate)
         return fail(ErrorKind::Failed, "disk {}: compressed in a way that is not known", file.name());
-    if (!std::has_single_bit(grain) || grain < kSmallestGrain || grain > kLargestGrain) return corrupt(file, fmt::format("grains of {} sectors", grain));
-    if (layout.table_entries == 0 || layout.table_entries > kMostTableEntries) return corrupt(file, fmt::format("grain tables of {} entries", layout.table_entries));
-    if (capacity == 0 || capacity > kMostTables * layout.table_entries * grain) return corrupt(file, fmt::format("a size of {} sectors", capacity));
+    if (!std::has_single_bit(grain) || grain < kSmallestGrain || grain > kLargestGrain)
+        return corrupt(file, fmt::format("grains of {} sectors", grain));
+    if (layout.table_entries == 0 || layout.table_entries > kMostTableEntries)
+        return corrupt(file, fmt::format("grain tables of {} entries", layout.table_entries));
+    if (capacity == 0 || capacity > kMostTables * layout.table_entries * grain)
+        return corrupt(file, fmt::format("a size of {} sectors", capacity));
     layout.capacity = capacity * kSector;
     layout.grain = grain * kSector;
     return {};
@@ -70,8 +76,11 @@ Result<> parse_header(const ImageFile& file, const Header& h, Layout& layout) {
 
 /// Only what is whole in this one file is read.
 Result<> check_descriptor(const ImageFile& file, const Descriptor& d) {
-    const auto refuse = [&](std::string_view what) { return fail(ErrorKind::Failed, "disk {}: {}, which is not supported; make it one file first", file.name(), what); };
-    if (d.create_type != "monolithicSparse" && d.create_type != "streamOptimized") return refuse(fmt::format("a VMDK of the type \"{}\"", d.create_type));
+    const auto refuse = [&](std::string_view what) {
+        return fail(ErrorKind::Failed, "disk {}: {}, which is not supported; make it one file first", file.name(), what);
+    };
+    if (d.create_type != "monolithicSparse" && d.create_type != "streamOptimized")
+        return refuse(fmt::format("a VMDK of the type \"{}\"", d.create_type));
     if (d.extents != 1 || !d.sparse) return refuse(fmt::format("a VMDK of {} extents or of other kinds of them", d.extents));
     if (!d.parent_content_id.empty() && d.parent_content_id != "ffffffff") return refuse("a VMDK with a parent");
     return {};
@@ -79,7 +88,8 @@ Result<> check_descriptor(const ImageFile& file, const Descriptor& d) {
 
 io::Task<Result<>> load_descriptor(ImageFile& file, const Header& h, Layout& layout) {
     const uint64_t sector = load_le<uint64_t>(&h[header::kDescriptorOffset]), sectors = load_le<uint64_t>(&h[header::kDescriptorSize]);
-    if (sector == 0 || sectors == 0) co_return fail(ErrorKind::Failed, "disk {}: one of the files of a VMDK of several, which is not supported", file.name());
+    if (sector == 0 || sectors == 0)
+        co_return fail(ErrorKind::Failed, "disk {}: one of the files of a VMDK of several, which is not supported", file.name());
     if (sectors > kLongestDescriptor / kSector || !inside(file, sector, sectors * kSector))
         co_return corrupt(file, fmt::format("a descriptor of {} sectors at {}", sectors, sector));
     std::string text(sectors * kSector, '\0');
@@ -97,7 +107,8 @@ io::Task<Result<uint64_t>> find_directory(ImageFile& file, const Header& h) {
     Header footer;
     co_await or_return(co_await read_bytes(file, Bytes(file.size().value() / kSector * kSector - kFooterFromEnd), footer));
     const auto same = [&](size_t field, size_t size) { return std::memcmp(&h[field], &footer[field], size) == 0; };
-    if (!has_text(footer.data(), kMagic) || !same(header::kCapacity, 16) || !same(header::kNumGTEsPerGT, 4)) co_return corrupt(file, "no footer like its header (cut off?)");
+    if (!has_text(footer.data(), kMagic) || !same(header::kCapacity, 16) || !same(header::kNumGTEsPerGT, 4))
+        co_return corrupt(file, "no footer like its header (cut off?)");
     co_return load_le<uint64_t>(&footer[header::kGdOffset]);
 }
 
@@ -132,7 +143,8 @@ io::Task<Result<Layout>> load_layout(ImageFile& file) {
     co_await or_return(parse_header(file, h, layout));
     co_await or_return(co_await load_descriptor(file, h, layout));
     const uint64_t directory = co_await or_return(co_await find_directory(file, h));
-    if (directory == 0 || !inside(file, directory, layout.tables() * 4)) co_return corrupt(file, fmt::format("a grain directory at sector {}", directory));
+    if (directory == 0 || !inside(file, directory, layout.tables() * 4))
+        co_return corrupt(file, fmt::format("a grain directory at sector {}", directory));
     layout.directory_offset = directory * kSector;
     layout.directory.resize(layout.tables());
     co_await or_return(co_await read_bytes(file, Bytes(layout.directory_offset), std::as_writable_bytes(std::span(layout.directory))));

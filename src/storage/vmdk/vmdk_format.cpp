@@ -35,7 +35,8 @@ bool unpack(std::span<const std::byte> packed, std::span<std::byte> into) {
 class VmdkImage final : public BlockImage {
   public:
     VmdkImage(std::unique_ptr<ImageFile> file, Layout layout)
-        : BlockImage(std::move(file), OpenOptions{}, layout.compressed ? "vmdk stream-optimized" : "vmdk sparse", Bytes(layout.capacity), layout.grain),
+        : BlockImage(std::move(file), OpenOptions{}, layout.compressed ? "vmdk stream-optimized" : "vmdk sparse", Bytes(layout.capacity),
+                     layout.grain),
           layout_(std::move(layout)) {}
 
     bool readonly() const override { return true; }
@@ -83,7 +84,8 @@ class VmdkImage final : public BlockImage {
         std::array<std::byte, kMarkerLength> marker;
         co_await or_return(co_await read_bytes(*file_, Bytes(where), marker));
         const uint64_t size = load_le<uint32_t>(&marker[kMarkerSize]), room = file_->size().value() - where - kMarkerLength;
-        if (load_le<uint64_t>(&marker[kMarkerLba]) != grain * (block_size_ / kSector)) co_return bad_grain(*file_, grain, "has another's marker");
+        if (load_le<uint64_t>(&marker[kMarkerLba]) != grain * (block_size_ / kSector))
+            co_return bad_grain(*file_, grain, "has another's marker");
         if (size == 0 || size > room || size > 2 * block_size_) co_return bad_grain(*file_, grain, fmt::format("has {} compressed bytes", size));
         std::vector<std::byte> packed(size), data(block_size_);
         co_await or_return(co_await read_bytes(*file_, Bytes(where + kMarkerLength), packed));

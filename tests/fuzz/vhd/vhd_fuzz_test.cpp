@@ -146,6 +146,8 @@ class ImageFuzz : public testing::TestWithParam<const char*> {
 
     void use(const Image& image) {
         fakes::ModelFile told(image), checked(image);
+        const bool grows = claims_to_grow(image);
+        if (grows) checked.fail_if = changes;
         const auto info = wait(format().info(told));
         const auto report = wait(format().check(checked, Repair(below(3))));
         EXPECT_LE(checked.contents().size(), image.size() + (1 << 20));
@@ -155,11 +157,19 @@ class ImageFuzz : public testing::TestWithParam<const char*> {
             options.backing = std::move(*open_raw(std::make_unique<fakes::ModelFile>(Image(1 << 20), true)));
             options.backing_id = info->details.back().second;
         }
-        auto disk = wait(format().open(std::make_unique<fakes::ModelFile>(image, below(2) == 0), std::move(options)));
+        auto file = std::make_unique<fakes::ModelFile>(image, below(2) == 0);
+        if (grows) file->fail_if = changes;
+        auto disk = wait(format().open(std::move(file), std::move(options)));
         EXPECT_FALSE(disk && !info);
         if (disk) exercise(**disk);
         if (disk) (void)wait((*disk)->close());
         (void)report;
+    }
+    /// A VHDX log may let the file grow by more than is to be had here: then nothing of it can be changed.
+    static bool changes(const char* what, uint64_t) { return std::string_view(what) != "read"; }
+    bool claims_to_grow(const Image& image) const {
+        const uint64_t last = (1 << 20) + vhdx::log::kLastFileOffset;
+        return std::string(GetParam()) == "vhdx" && image.size() > last + 8 && load_le<uint64_t>(&image[last]) > image.size() + (64 << 20);
     }
     void exercise(block::DiskImage& disk) {
         const uint64_t size = disk.size().value();
