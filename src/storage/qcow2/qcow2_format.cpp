@@ -1,9 +1,13 @@
 #include "storage/qcow2/qcow2_format.h"
 
+#include <chrono>
+
+#include "storage/qcow2/backing_name.h"
 #include "storage/qcow2/check.h"
 #include "storage/qcow2/create.h"
 #include "storage/qcow2/qcow2_image.h"
 #include "storage/qcow2/snapshot_table.h"
+#include "storage/qcow2/snapshots.h"
 
 namespace yado::storage {
 namespace {
@@ -78,6 +82,23 @@ class Qcow2Format final : public Format {
     }
 
     io::Task<Result<CheckReport>> check(ImageFile& file, Repair repair) const override { co_return co_await qcow2::check(file, repair); }
+
+    io::Task<Result<>> set_backing(ImageFile& file, const std::optional<CreateOptions::Parent>& parent) const override {
+        co_return co_await set_backing_name(file, parent);
+    }
+
+    io::Task<Result<>> snapshot(ImageFile& file, SnapshotVerb verb, const std::string& which) const override {
+        switch (verb) {
+        case SnapshotVerb::Create: {
+            const int64_t now = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+            co_await or_return(co_await create_snapshot(file, which, now));
+            break;
+        }
+        case SnapshotVerb::Delete: co_return co_await delete_snapshot(file, which);
+        case SnapshotVerb::Rollback: co_return co_await rollback_snapshot(file, which);
+        }
+        co_return Result<>{};
+    }
 
   private:
     static void add_details(const Header& header, ImageInfo& info) {
