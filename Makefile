@@ -12,11 +12,11 @@ build: setup
 	cmake --preset release
 	cmake --build $(BUILD) -j $(JOBS)
 
-# Tests share two cores with the guests that they start: labels run one after the other, guests one at a time.
+# Tests share two cores with the guests that they start: labels run one after the other.
 test: build
 	ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS) -L 'unit|cpu|fuzz'
 	$(BUILD)/bin/yado image build debian
-	ctest --test-dir $(BUILD) --output-on-failure -j 1 -L guest
+	ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS) -L guest
 	$(MAKE) sanitize
 
 # The unit tests again, under AddressSanitizer and UndefinedBehaviorSanitizer.

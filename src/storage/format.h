@@ -58,6 +58,9 @@ struct CreateOptions {
     std::optional<Parent> parent;
 };
 
+/// What an open() that failed does with what it was given.
+io::Task<> close_unopened(std::unique_ptr<ImageFile>& file, OpenOptions& options);
+
 enum class SnapshotVerb : uint8_t { Create, Delete, Rollback };
 
 enum class Repair : uint8_t { No, Leaks, All };
@@ -69,6 +72,9 @@ struct CheckReport {
     uint64_t allocated = 0, total = 0;  ///< in clusters or blocks
     std::vector<std::string> findings;  ///< a line each; at most kMaxFindings, the counts go on
     static constexpr size_t kMaxFindings = 100;
+    void note(std::string text) {
+        if (findings.size() < kMaxFindings) findings.push_back(std::move(text));
+    }
 };
 
 class Format {

@@ -20,6 +20,11 @@ std::vector<const Format*>& formats() {
 
 }  // namespace
 
+io::Task<> close_unopened(std::unique_ptr<ImageFile>& file, OpenOptions& options) {
+    if (options.backing) (void)co_await options.backing->close();
+    if (file) (void)co_await file->close();
+}
+
 io::Task<Result<>> Format::set_backing(ImageFile& file, const std::optional<CreateOptions::Parent>&) const {
     co_return fail(ErrorKind::Failed, "disk {}: {} images have no backing file that could be changed; use qcow2", file.name(), name());
 }

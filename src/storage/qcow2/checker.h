@@ -36,7 +36,7 @@ class Checker {
     template <typename... Args>
     void found(Severity severity, fmt::format_string<Args...> format, Args&&... args) {
         ++(severity == Severity::Error ? report_.errors : report_.leaks);
-        if (report_.findings.size() < CheckReport::kMaxFindings) report_.findings.push_back(fmt::format(format, std::forward<Args>(args)...));
+        report_.note(fmt::format(format, std::forward<Args>(args)...));
     }
     bool repairs(Severity severity) const { return repair_ == Repair::All || (repair_ == Repair::Leaks && severity == Severity::Leak); }
     const Geometry& geometry() const { return header_.geometry; }

@@ -52,8 +52,7 @@ class Qcow2Format final : public Format {
     io::Task<Result<std::unique_ptr<block::DiskImage>>> open(std::unique_ptr<ImageFile> file, OpenOptions options) const override {
         auto header = co_await prepare(*file, options);
         if (!header) {
-            (void)co_await file->close();
-            if (options.backing) (void)co_await options.backing->close();
+            co_await close_unopened(file, options);
             co_return std::unexpected(header.error());
         }
         Metadata::Options tables;

@@ -57,15 +57,15 @@ class Checker {
         report_.findings = found.problems;
         const bool sound = found.problem_count == 0;
         if (!layout_.start_good || layout_.copies_differ) {
-            note("the footer's copy at the start is not like it");
+            report_.note("the footer's copy at the start is not like it");
             co_await or_return(co_await fix(sound && repair_ == Repair::All, report_.errors, write_start()));
         }
         // A crash may leave that: space with nothing in it at the end. The copy at the start tells all that is needed.
         if (!layout_.end_footer) {
-            note("there is no footer at the end; its copy at the start is good");
+            report_.note("there is no footer at the end; its copy at the start is good");
             co_await or_return(co_await fix(sound && repair_ != Repair::No, report_.leaks, write_end(found.end_of_blocks)));
         } else if (sound && found.unused > 0) {
-            note(fmt::format("space for {} blocks that nothing refers to", found.unused));
+            report_.note(fmt::format("space for {} blocks that nothing refers to", found.unused));
             const bool at_end = *layout_.end_footer > found.end_of_blocks;
             const uint64_t before = report_.leaks;
             co_await or_return(co_await fix(at_end && repair_ != Repair::No, report_.leaks, write_end(found.end_of_blocks)));
@@ -89,10 +89,6 @@ class Checker {
         co_await or_return(co_await file_.resize(Bytes(at + kFooterSize)));
         co_return co_await file_.sync();
     }
-    void note(std::string text) {
-        if (report_.findings.size() < CheckReport::kMaxFindings) report_.findings.push_back(std::move(text));
-    }
-
     ImageFile& file_;
     const Repair repair_;
     Layout layout_;
@@ -110,9 +106,7 @@ class VhdFormat final : public Format {
 
     io::Task<Result<std::unique_ptr<block::DiskImage>>> open(std::unique_ptr<ImageFile> file, OpenOptions options) const override {
         auto image = co_await vhd::open_image(file, options);
-        if (image) co_return std::move(image);
-        if (options.backing) (void)co_await options.backing->close();
-        (void)co_await file->close();
+        if (!image) co_await close_unopened(file, options);
         co_return std::move(image);
     }
 

@@ -38,7 +38,7 @@ class Checker {
         report_.errors = found.problem_count;
         report_.findings = found.problems;
         const bool sound = found.problem_count == 0;
-        if (!layout_.header.log_guid().zero()) note("it was not closed: its log is replayed when it is opened for writing");
+        if (!layout_.header.log_guid().zero()) report_.note("it was not closed: its log is replayed when it is opened for writing");
         if (sound && repair_ != Repair::No && !layout_.header.log_guid().zero()) co_await or_return(co_await VhdxImage::replay(file_, layout_));
         co_await or_return(co_await check_copies(sound && repair_ == Repair::All));
         if (sound && found.unused > 0 && !layout_.differencing) co_await or_return(co_await check_unused(found));
@@ -49,12 +49,12 @@ class Checker {
     // A crash while the headers are written leaves one of them: that is what there are two for. So it is no error.
     io::Task<Result<>> check_copies(bool repair) {
         if (!layout_.header_good[0] || !layout_.header_good[1]) {
-            note("one of its two headers is not valid; the other is");
+            report_.note("one of its two headers is not valid; the other is");
             if (repair) co_await or_return(co_await update_headers(file_, layout_.header, layout_.current));
             report_.repaired += repair;
         }
         if (!layout_.regions_good[0] || !layout_.regions_good[1]) {
-            note("one of its two region tables is not valid; the other is");
+            report_.note("one of its two region tables is not valid; the other is");
             if (repair) co_await or_return(co_await copy_regions());
             ++(repair ? report_.repaired : report_.errors);
         }
@@ -68,17 +68,13 @@ class Checker {
         co_return co_await file_.sync();
     }
     io::Task<Result<>> check_unused(const Survey& found) {
-        note(fmt::format("space for {} blocks that nothing refers to", found.unused));
+        report_.note(fmt::format("space for {} blocks that nothing refers to", found.unused));
         const bool repair = repair_ != Repair::No && file_.size().value() > found.end;
         if (repair) co_await or_return(co_await file_.resize(Bytes(found.end)));
         if (repair) co_await or_return(co_await file_.sync());
         (repair ? report_.repaired : report_.leaks) += repair ? 1 : found.unused;
         co_return Result<>{};
     }
-    void note(std::string text) {
-        if (report_.findings.size() < CheckReport::kMaxFindings) report_.findings.push_back(std::move(text));
-    }
-
     ImageFile& file_;
     const Repair repair_;
     Layout layout_;
@@ -96,9 +92,7 @@ class VhdxFormat final : public Format {
 
     io::Task<Result<std::unique_ptr<block::DiskImage>>> open(std::unique_ptr<ImageFile> file, OpenOptions options) const override {
         auto image = co_await vhdx::open_image(file, options);
-        if (image) co_return std::move(image);
-        if (options.backing) (void)co_await options.backing->close();
-        (void)co_await file->close();
+        if (!image) co_await close_unopened(file, options);
         co_return std::move(image);
     }
 

@@ -106,7 +106,7 @@ class Checker {
     io::Task<Result<CheckReport>> run() {
         layout_ = co_await or_return(co_await load_layout(file_));
         report_.total = layout_.grains();
-        if (layout_.unclean) note("it was not closed by its last writer");
+        if (layout_.unclean) report_.note("it was not closed by its last writer");
         if (has_double_tables()) problem("a grain table is used twice");
         else
             for (uint64_t n = 0; n < layout_.tables(); ++n) co_await or_return(co_await check_table(n));
@@ -142,10 +142,7 @@ class Checker {
     }
     void problem(std::string text) {
         ++report_.errors;
-        note(std::move(text));
-    }
-    void note(std::string text) {
-        if (report_.findings.size() < CheckReport::kMaxFindings) report_.findings.push_back(std::move(text));
+        report_.note(std::move(text));
     }
 
     ImageFile& file_;
@@ -171,9 +168,7 @@ class VmdkFormat final : public Format {
 
     io::Task<Result<std::unique_ptr<block::DiskImage>>> open(std::unique_ptr<ImageFile> file, OpenOptions options) const override {
         auto image = co_await vmdk::open_image(file, options);
-        if (image) co_return std::move(image);
-        if (options.backing) (void)co_await options.backing->close();
-        (void)co_await file->close();
+        if (!image) co_await close_unopened(file, options);
         co_return std::move(image);
     }
     io::Task<Result<>> create(ImageFile& file, const CreateOptions&) const override {
