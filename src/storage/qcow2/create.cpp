@@ -48,7 +48,7 @@ void extension(std::vector<std::byte>& bytes, uint32_t type, std::string_view da
     bytes.resize(at + 8 + ((data.size() + 7) & ~size_t{7}));
     store_be(bytes.data() + at, type);
     store_be(bytes.data() + at + 4, static_cast<uint32_t>(data.size()));
-    std::memcpy(bytes.data() + at + 8, data.data(), data.size());
+    if (!data.empty()) std::memcpy(bytes.data() + at + 8, data.data(), data.size());
 }
 
 Result<std::vector<std::byte>> header_for(const std::string& name, const Plan& plan, const CreateOptions& options) {
