@@ -6,9 +6,9 @@ packages="
   g++ cmake ninja-build make pkg-config mold ccache git python3
   libfmt-dev libprotobuf-dev protobuf-compiler libboost1.81-dev liburing-dev libslirp-dev
   nlohmann-json3-dev libcli11-dev libtomlplusplus-dev libzydis-dev libxbyak-dev libxxhash-dev
-  zlib1g-dev libzstd-dev
+  zlib1g-dev libzstd-dev libnbd-dev
   libgtest-dev libgmock-dev libbenchmark-dev
-  mmdebstrap e2fsprogs lz4 cpio uidmap busybox-static openssl zstd acpica-tools qemu-system-x86 qemu-utils gdb postmark
+  mmdebstrap e2fsprogs lz4 cpio uidmap busybox-static openssl zstd acpica-tools qemu-system-x86 qemu-utils libnbd-bin gdb postmark
 "
 
 missing=

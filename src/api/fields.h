@@ -63,6 +63,7 @@ void fields(V& v, T& d) {
     v("backing", d.backing, "whether the backing file that the image names is followed: none, inside the image's folder, any");
     v("cache", d.cache, "writeback, none (O_DIRECT), writethrough (every write flushed) or unsafe (flushes ignored)");
     v("discard", d.discard, "the guest's discards give space back");
+    v("reconnect", d.reconnect, "seconds that a lost NBD server is waited for; 0: requests fail at once");
     v("queues", d.queues, "queues of the device, 1 to 16");
 }
 

@@ -56,6 +56,7 @@ struct DiskConfig {
     DiskBacking backing = DiskBacking::None;  ///< whether the image below that a header names is opened
     DiskCache cache = DiskCache::Writeback;
     bool discard = true;        ///< the guest's discards give space back
+    uint16_t reconnect = 0;     ///< seconds that a lost NBD server is waited for; 0: not at all
     uint16_t queues = 1;        ///< of the virtio device, 1 to kMaxDiskQueues
     friend bool operator==(const DiskConfig&, const DiskConfig&) = default;
 };
@@ -91,6 +92,13 @@ struct GdbConfig {
     friend bool operator==(const GdbConfig&, const GdbConfig&) = default;
 };
 Result<GdbConfig> parse_gdb(std::string_view text);
+
+/// Where to listen. Text form: "[ADDR:]PORT", ADDR an IPv4 address or an IPv6 one in brackets. Errors: Usage.
+struct ListenAddress {
+    std::string address = "127.0.0.1";
+    uint16_t port = 0;  ///< 0: any that is free
+};
+Result<ListenAddress> parse_listen(std::string_view text);
 std::string to_string(const GdbConfig& gdb);
 /// False if somebody on another host could connect.
 bool is_local(const GdbConfig& gdb);

@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 
 #include <charconv>
+#include <tuple>
 
 #include "api/guest_config.h"
 
@@ -56,12 +57,20 @@ bool parse_listen_address(std::string_view text, std::string& address) {
 }
 
 bool parse_tcp(std::string_view text, GdbConfig& gdb) {
-    const size_t colon = text.rfind(':');
-    const std::string_view address = colon == text.npos ? "" : text.substr(0, colon);
-    return parse_listen_address(address, gdb.address) && parse_whole(text.substr(colon + 1), gdb.port);
+    const auto at = parse_listen(text);
+    if (at) std::tie(gdb.address, gdb.port) = std::tie(at->address, at->port);
+    return at.has_value();
 }
 
 }  // namespace
+
+Result<ListenAddress> parse_listen(std::string_view text) {
+    const size_t colon = text.rfind(':');
+    const std::string_view address = colon == text.npos ? "" : text.substr(0, colon);
+    ListenAddress at;
+    if (parse_listen_address(address, at.address) && parse_whole(text.substr(colon + 1), at.port)) return at;
+    return fail(ErrorKind::Usage, "\"{}\": write [ADDR:]PORT, such as 127.0.0.1:10809", text);
+}
 
 Result<Bytes> parse_size(std::string_view text) {
     const size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());

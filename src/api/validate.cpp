@@ -52,6 +52,8 @@ Result<> check_disk(const DiskConfig& disk) {
     if (disk.format.empty()) return fail(ErrorKind::Usage, "disk {} has no format; add format=raw, or what it is", disk.id);
     if (disk.queues == 0 || disk.queues > kMaxDiskQueues)
         return fail(ErrorKind::Usage, "disk {}: {} queues; 1 to {} are possible", disk.id, disk.queues, kMaxDiskQueues);
+    if (disk.reconnect > 0 && disk.path.find("://") == disk.path.npos)
+        return fail(ErrorKind::Usage, "disk {}: reconnect= is for NBD servers (path=nbd://...); leave it out", disk.id);
     const bool printable = std::ranges::all_of(disk.serial, [](char c) { return c >= ' ' && c <= '~'; });
     if (disk.serial.size() > 20 || !printable)
         return fail(ErrorKind::Usage, "disk {}: serial \"{}\" is not at most 20 ASCII characters", disk.id, disk.serial);

@@ -52,6 +52,7 @@ storage::DiskConfig storage_config(const api::DiskConfig& config) {
             .aio = aio_of(config.aio),
             .backing = backing_of(config.backing),
             .cache = cache_of(config.cache),
+            .reconnect = std::chrono::seconds(config.reconnect),
             .discard = config.discard};
 }
 

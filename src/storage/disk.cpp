@@ -26,7 +26,8 @@ io::Task<Result<std::unique_ptr<block::DiskImage>>> open_disk(io::Executor& exec
                       .aio = config.aio,
                       .direct = config.cache == CacheMode::None,
                       .ignore_sync = config.cache == CacheMode::Unsafe,
-                      .discard = config.discard};
+                      .discard = config.discard,
+                      .reconnect = config.reconnect};
     Chain chain = co_await or_return(co_await open_chain(executor, std::move(files)));
     auto image = std::move(chain.top);
     if (config.snapshot) {

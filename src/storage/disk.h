@@ -1,6 +1,7 @@
 // A disk as the user writes it (`--disk path=...,format=raw,snapshot=on`), opened.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -28,6 +29,7 @@ struct DiskConfig {
     AioMode aio = AioMode::Auto;
     BackingPolicy backing = BackingPolicy::None;
     CacheMode cache = CacheMode::Writeback;
+    std::chrono::seconds reconnect{0};  ///< how long a lost NBD server is waited for; 0: not at all
     bool discard = true;         ///< off: the guest's discards are ignored, and its zeroes keep their space
 };
 

@@ -9,6 +9,7 @@ struct DiskCommands::State {
     NewImageOption fresh;
     ResizeOptions resize;
     RebaseOptions rebase;
+    ServeOptions serve;
     std::string size, repair, name;
     bool keep = false;
     Format format = Format::Text;
@@ -141,15 +142,28 @@ void add_snapshots(CLI::App& disk, State& s, const DiskCommands::AddVerb& add) {
     json_flag(list, s.format);
 }
 
+template <typename State>
+void add_serving(CLI::App& disk, State& s, const DiskCommands::AddVerb& add) {
+    CLI::App* serve = add(disk, "serve", "offer an image that no guest uses to NBD clients", plain([&s] { return disk_serve(s.image, s.serve); }));
+    image_argument(serve, s.image, true);
+    backing_option(serve, s.image);
+    serve->add_option("--socket", s.serve.socket, "unix socket to make")->type_name("FILE");
+    serve->add_option("--tcp", s.serve.tcp, "address and port, 127.0.0.1:10809; whoever reaches it may use the image")->type_name("[ADDR:]PORT");
+    serve->add_option("--export", s.serve.export_name, "name of the export (default: none is needed)")->type_name("NAME");
+    serve->add_flag("--readonly", s.serve.readonly, "clients may not write");
+    serve->add_flag("--persistent", s.serve.persistent, "go on when the last client has left, until SIGINT or SIGTERM");
+}
+
 }  // namespace
 
 void DiskCommands::add_to(CLI::App& app, const AddVerb& add) {
-    CLI::App* disk = app.add_subcommand("disk", "disk images: create, info, check, resize, convert, compact, clone, snapshot, commit, rebase, compare");
+    CLI::App* disk = app.add_subcommand("disk", "disk images: create, info, check, resize, convert, compact, clone, snapshot, commit, rebase, compare, serve");
     disk->require_subcommand(1);
     add_making(*disk, *state_, add);
     add_showing(*disk, *state_, add);
     add_changing(*disk, *state_, add);
     add_snapshots(*disk, *state_, add);
+    add_serving(*disk, *state_, add);
 }
 
 }  // namespace yado::apps

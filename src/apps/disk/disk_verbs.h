@@ -49,6 +49,16 @@ struct RebaseOptions {
 };
 Result<> disk_rebase(const ImageOption& image, const RebaseOptions& options);
 
+// serve.cpp
+struct ServeOptions {
+    std::string socket, tcp;  ///< one of them: a path, "[ADDRESS:]PORT"
+    std::string export_name;
+    bool readonly = false;
+    bool persistent = false;  ///< goes on when the last client has left
+};
+inline constexpr size_t kMaxExportName = 4096;
+Result<> disk_serve(const ImageOption& image, const ServeOptions& options);
+
 // snapshot.cpp
 Result<> disk_snapshot(const std::string& verb, const ImageOption& image, const std::string& name);
 Result<> disk_snapshot_list(const ImageOption& image, Format format);

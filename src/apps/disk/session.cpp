@@ -26,7 +26,7 @@ void listen(bool on) {
 }  // namespace
 
 DiskSession::DiskSession() {
-    interrupted = 0;
+    yado::apps::interrupted = 0;
     listen(true);
 }
 
@@ -53,9 +53,11 @@ Result<storage::ChainConfig> DiskSession::chain_of(const ImageOption& image, Gue
                                 .backing = YADO_TRY(storage::parse_backing(image.backing))};
 }
 
+bool DiskSession::interrupted() const { return yado::apps::interrupted != 0; }
+
 storage::Control DiskSession::control() {
     storage::Control control;
-    control.cancelled = [] { return interrupted != 0; };
+    control.cancelled = [this] { return interrupted(); };
     if (isatty(STDERR_FILENO)) control.progress = [this](Bytes done, Bytes total) { show(done, total); };
     return control;
 }
@@ -70,7 +72,7 @@ void DiskSession::show(Bytes done, Bytes total) {
 }
 
 Result<> DiskSession::outcome(Result<> done, const std::string& what) const {
-    if (!done && interrupted != 0) return fail(ErrorKind::Failed, "interrupted; {}", what);
+    if (!done && interrupted()) return fail(ErrorKind::Failed, "interrupted; {}", what);
     return done;
 }
 

@@ -28,6 +28,8 @@ class DiskSession {
     Result<storage::ChainConfig> chain_of(const ImageOption& image, Guess guess);
     /// Progress on stderr if that is a terminal; cancelled by SIGINT, SIGTERM and SIGHUP.
     storage::Control control();
+    /// One of those has come.
+    bool interrupted() const;
     /// The error, or "interrupted" and what became of `what`.
     Result<> outcome(Result<> done, const std::string& what) const;
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "storage/file/host_file.h"
+#include "storage/nbd/nbd_file.h"
 
 namespace yado::storage {
 namespace {
@@ -36,14 +37,28 @@ class Walk {
   private:
     io::Task<Result<>> go_down() {
         const HostFileConfig top{.path = config_.path, .readonly = config_.readonly, .aio = config_.aio, .direct = config_.direct,
-                                 .ignore_sync = config_.ignore_sync};
+                                 .ignore_sync = config_.ignore_sync, .reconnect = config_.reconnect};
         const Format* format = co_await or_return(find_format(config_.format));
+        if (is_nbd_uri(config_.path)) co_return co_await take_export(*format, top);
         auto fd = co_await or_return(open_host_fd(top));
         auto place = co_await or_return(place_of(config_.path));
         co_await or_return(add(std::move(fd), std::move(place), *format, top));
         co_await or_return(co_await read_header());
         while (links_.back().layer.info.backing) co_await or_return(co_await step());
         co_return Result<>{};
+    }
+
+    /// An export lies nowhere that a name in its header could start from, and a server does not choose files of this host.
+    io::Task<Result<>> take_export(const Format& format, const HostFileConfig& top) {
+        auto file = co_await or_return(co_await open_nbd_file(executor_, top));
+        Link link{.file = std::move(file), .place = {.path = top.path, .folder = {}}, .layer = {}};
+        link.layer.format = &format;
+        link.layer.path = top.path;
+        links_.push_back(std::move(link));
+        co_await or_return(co_await read_header());
+        if (!links_.back().layer.info.backing) co_return Result<>{};
+        co_return fail(ErrorKind::Denied, "disk {}: its header names a backing file, \"{}\", which is not followed from a server; serve what the chain shows",
+                       top.path, printable(links_.back().layer.info.backing->path));
     }
 
     io::Task<Result<>> step() {

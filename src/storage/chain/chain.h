@@ -4,6 +4,7 @@
 // open_chain() on the executor's thread, as all of the images.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,7 +20,7 @@ namespace yado::storage {
 inline constexpr size_t kMaxChain = 64;
 
 struct ChainConfig {
-    std::string path;
+    std::string path;            ///< a file, a block device, or an NBD export's URI
     std::string format;
     bool readonly = false;
     bool base_writable = false;  ///< the image below the top is opened for writing, too (commit)
@@ -28,6 +29,7 @@ struct ChainConfig {
     bool direct = false;         ///< of the top only
     bool ignore_sync = false;
     bool discard = true;
+    std::chrono::seconds reconnect{0};  ///< of an NBD export
 };
 
 struct Layer {

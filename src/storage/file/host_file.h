@@ -3,6 +3,7 @@
 // Opened and made on any thread before it is used; all else on the executor's thread, close() last.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -19,6 +20,7 @@ struct HostFileConfig {
     AioMode aio = AioMode::Auto;
     bool direct = false;        ///< O_DIRECT: past the host's page cache; requests of any alignment are served (direct_file.h)
     bool ignore_sync = false;   ///< sync() does nothing; close() still syncs
+    std::chrono::seconds reconnect{0};  ///< of an NBD export (nbd_file.h)
 };
 
 /// Opens without locking: what it is (a file, a block device) is for adopt_host_file() to check. Errors: NotFound, Denied.

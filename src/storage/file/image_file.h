@@ -1,5 +1,5 @@
-// What an image format stands on: a sequence of bytes that grows. A file or block device of the host (host_file.h), a
-// disk on a server, or in tests one in memory that keeps a log of its writes and fails on demand.
+// What an image format stands on: a sequence of bytes that grows. A file or block device of the host (host_file.h), an
+// export of a server (nbd/nbd_file.h), or in tests one in memory that keeps a log of its writes and fails on demand.
 //
 // All calls on the executor's thread. Many requests may be in flight, and complete in any order: until sync() has
 // returned, any part of what was written after the last one may be on the disk or not.

@@ -3,7 +3,7 @@
 #include <cstring>
 #include <vector>
 
-#include "storage/file/host_file.h"
+#include "storage/nbd/nbd_file.h"
 #include "storage/operations/copy.h"
 #include "storage/operations/operations.h"
 
@@ -15,7 +15,7 @@ using io::or_return;
 
 io::Task<Result<std::unique_ptr<ImageFile>>> open_alone(io::Executor& executor, const std::string& path, bool readonly) {
     const HostFileConfig host{.path = path, .readonly = readonly};
-    co_return open_host_file(executor, host);
+    co_return co_await open_named_file(executor, host);
 }
 
 /// Fails with OutOfRange at the first difference; that is no error to whoever asked.

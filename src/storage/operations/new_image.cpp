@@ -6,7 +6,7 @@
 
 #include <array>
 
-#include "storage/file/host_file.h"
+#include "storage/nbd/nbd_file.h"
 
 namespace yado::storage {
 namespace {
@@ -20,6 +20,7 @@ std::string folder_of(const std::string& path) {
 
 io::Task<Result<std::unique_ptr<ImageFile>>> create_in_file(io::Executor& executor, const std::string& path, const Format& format,
                                                             const CreateOptions& options) {
+    if (is_nbd_uri(path)) co_return fail(ErrorKind::Usage, "disk {}: no image can be made on a server; make a file, and copy it there (nbdcopy)", path);
     const HostFileConfig host{.path = path};
     auto file = co_await or_return(create_host_file(executor, host));
     const auto made = co_await format.create(*file, options);
@@ -96,7 +97,7 @@ Result<std::string> format_of_extension(const std::string& path) {
 
 io::Task<Result<std::string>> guess_format(io::Executor& executor, std::string path) {
     const HostFileConfig host{.path = path, .readonly = true};
-    auto file = co_await or_return(open_host_file(executor, host));
+    auto file = co_await or_return(co_await open_named_file(executor, host));
     std::array<std::byte, 512> first{}, last{};
     const uint64_t size = file->size().value();
     const uint64_t there = std::min<uint64_t>(size, 512);
