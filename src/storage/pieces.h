@@ -36,12 +36,14 @@ inline std::vector<iovec> slice(std::span<const iovec> pieces, uint64_t skip, ui
 }
 
 inline void fill_zeroes(std::span<const iovec> pieces) {
-    for (const iovec& v : pieces) std::memset(v.iov_base, 0, v.iov_len);
+    for (const iovec& v : pieces)
+        if (v.iov_len != 0) std::memset(v.iov_base, 0, v.iov_len);
 }
 
 /// Copies from a flat buffer into a scatter list, which is as long.
 inline void scatter(std::span<const std::byte> from, std::span<const iovec> into) {
     for (const iovec& v : into) {
+        if (v.iov_len == 0) continue;
         std::memcpy(v.iov_base, from.data(), v.iov_len);
         from = from.subspan(v.iov_len);
     }
@@ -50,6 +52,7 @@ inline void scatter(std::span<const std::byte> from, std::span<const iovec> into
 /// Copies a scatter list into a flat buffer, which is as long.
 inline void gather(std::span<const iovec> from, std::span<std::byte> into) {
     for (const iovec& v : from) {
+        if (v.iov_len == 0) continue;
         std::memcpy(into.data(), v.iov_base, v.iov_len);
         into = into.subspan(v.iov_len);
     }
