@@ -1,6 +1,7 @@
 #include "storage/block_image.h"
 
 #include "storage/pieces.h"
+#include "storage/shown.h"
 
 namespace yado::storage {
 
@@ -14,11 +15,6 @@ uint64_t part_end(uint64_t at, uint64_t end, uint64_t block_size) { return std::
 constexpr RangeLock::Range kWhole{0, 1};
 
 }  // namespace
-
-Result<> check_inside(const ImageFile& file, Bytes offset, Bytes length, Bytes size) {
-    if (offset <= size && length <= size - offset) return {};
-    return fail(ErrorKind::OutOfRange, "disk {}: {} bytes at {} lie outside it", file.name(), length.value(), offset.value());
-}
 
 BlockImage::BlockImage(std::unique_ptr<ImageFile> file, OpenOptions options, std::string kind, Bytes size, uint64_t block_size)
     : file_(std::move(file)), options_(std::move(options)), kind_(std::move(kind)), size_(size), block_size_(block_size) {}
@@ -41,23 +37,11 @@ io::Task<Result<>> BlockImage::readv(Bytes offset, std::span<const iovec> into) 
         switch (run.kind) {
         case Run::Kind::Own: co_await or_return(co_await file_->readv(Bytes(run.where), part)); break;
         case Run::Kind::Zero: fill_zeroes(part); break;
-        case Run::Kind::Below: co_await or_return(co_await read_below(at, part)); break;
+        case Run::Kind::Below: co_await or_return(co_await read_shown(options_.backing.get(), Bytes(at), part)); break;
         case Run::Kind::Packed: co_await or_return(co_await read_packed(run, at, part)); break;
         }
         at += run.length;
     }
-    co_return Result<>{};
-}
-
-/// The image below may be smaller; behind its end are zeroes.
-io::Task<Result<>> BlockImage::read_below(uint64_t at, std::span<const iovec> into) {
-    const uint64_t below = options_.backing ? options_.backing->size().value() : 0, length = total_of(into);
-    const uint64_t held = at < below ? std::min(length, below - at) : 0;
-    if (held > 0) {
-        const std::vector<iovec> part = slice(into, 0, held);
-        co_await or_return(co_await options_.backing->readv(Bytes(at), part));
-    }
-    fill_zeroes(slice(into, held, length - held));
     co_return Result<>{};
 }
 

@@ -20,9 +20,6 @@
 
 namespace yado::storage {
 
-/// Errors: OutOfRange unless [offset, offset + length) lies inside `size`.
-Result<> check_inside(const ImageFile& file, Bytes offset, Bytes length, Bytes size);
-
 class BlockImage : public block::DiskImage {
   public:
     Bytes size() const override { return size_; }
@@ -91,7 +88,6 @@ class BlockImage : public block::DiskImage {
     static constexpr size_t kMostPending = 64;
 
     io::Task<Result<>> prepare(Bytes offset, Bytes length);
-    io::Task<Result<>> read_below(uint64_t at, std::span<const iovec> into);
     io::Task<Result<>> write_part(uint64_t at, std::span<const iovec> from);
     io::Task<Result<>> write_new(uint64_t at, uint64_t length, std::span<const iovec> from);
     io::Task<Result<>> zero_part(uint64_t at, uint64_t length, bool unmap);

@@ -8,14 +8,6 @@ namespace yado::storage {
 
 using io::or_return;
 
-Result<CacheMode> parse_cache(std::string_view text) {
-    if (text == "writeback") return CacheMode::Writeback;
-    if (text == "none") return CacheMode::None;
-    if (text == "writethrough") return CacheMode::Writethrough;
-    if (text == "unsafe") return CacheMode::Unsafe;
-    return fail(ErrorKind::Usage, "cache={}: choose writeback, none, writethrough or unsafe", text);
-}
-
 io::Task<Result<std::unique_ptr<block::DiskImage>>> open_disk(io::Executor& executor, DiskConfig config) {
     if (config.readonly && config.snapshot)
         co_return fail(ErrorKind::Usage, "disk {}: readonly=on and snapshot=on exclude each other", config.path);

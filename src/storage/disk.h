@@ -18,8 +18,6 @@ enum class CacheMode : uint8_t {
     Writethrough,  ///< durable when written
     Unsafe,        ///< flushes are ignored until the end
 };
-/// "writeback", "none", "writethrough" or "unsafe". Errors: Usage.
-Result<CacheMode> parse_cache(std::string_view text);
 
 struct DiskConfig {
     std::string path;

@@ -58,9 +58,6 @@ struct CreateOptions {
     std::optional<Parent> parent;
 };
 
-/// What an open() that failed does with what it was given.
-io::Task<> close_unopened(std::unique_ptr<ImageFile>& file, OpenOptions& options);
-
 enum class SnapshotVerb : uint8_t { Create, Delete, Rollback };
 
 enum class Repair : uint8_t { No, Leaks, All };
@@ -75,7 +72,14 @@ struct CheckReport {
     void note(std::string text) {
         if (findings.size() < kMaxFindings) findings.push_back(std::move(text));
     }
+    void problem(std::string text) {
+        ++errors;
+        note(std::move(text));
+    }
 };
+
+/// Corrupt: the first finding, and how many more there are. For a report with errors.
+std::unexpected<Error> fail_damaged(const ImageFile& file, const CheckReport& report);
 
 class Format {
   public:
@@ -84,7 +88,7 @@ class Format {
 
     /// Takes the file in any case; on failure it is closed. Errors: Corrupt (not such an image, damaged), Failed (a
     /// feature that we do not have; a backing image is named and none was given, or the reverse).
-    virtual io::Task<Result<std::unique_ptr<block::DiskImage>>> open(std::unique_ptr<ImageFile> file, OpenOptions options) const = 0;
+    io::Task<Result<std::unique_ptr<block::DiskImage>>> open(std::unique_ptr<ImageFile> file, OpenOptions options) const;
     /// Writes an empty image into an empty file, and syncs. Errors: Usage (a size or option that the format cannot have).
     virtual io::Task<Result<>> create(ImageFile& file, const CreateOptions& options) const = 0;
     /// What the headers say, checked for sense. Errors: as open().
@@ -100,6 +104,10 @@ class Format {
     /// Internal snapshots of an image that nobody has open: `which` is a name, or (except for Create) an id. What there is
     /// comes from info(). Errors: Failed (the format has none), NotFound, Conflict (the name is taken).
     virtual io::Task<Result<>> snapshot(ImageFile& file, SnapshotVerb verb, const std::string& which) const;
+
+  private:
+    /// open() without the closing: moves from its parameters what the image owns, or has closed itself.
+    virtual io::Task<Result<std::unique_ptr<block::DiskImage>>> do_open(std::unique_ptr<ImageFile>& file, OpenOptions& options) const = 0;
 };
 
 /// Errors: Usage (names those that there are).

@@ -20,9 +20,17 @@ std::vector<const Format*>& formats() {
 
 }  // namespace
 
-io::Task<> close_unopened(std::unique_ptr<ImageFile>& file, OpenOptions& options) {
+std::unexpected<Error> fail_damaged(const ImageFile& file, const CheckReport& report) {
+    return fail(ErrorKind::Corrupt, "disk {}: damaged: {}{}", file.name(), report.findings.front(),
+                report.errors > 1 ? fmt::format(" (and {} more; see `yado disk check`)", report.errors - 1) : "");
+}
+
+io::Task<Result<std::unique_ptr<block::DiskImage>>> Format::open(std::unique_ptr<ImageFile> file, OpenOptions options) const {
+    auto image = co_await do_open(file, options);
+    if (image) co_return std::move(image);
     if (options.backing) (void)co_await options.backing->close();
     if (file) (void)co_await file->close();
+    co_return std::move(image);
 }
 
 io::Task<Result<>> Format::set_backing(ImageFile& file, const std::optional<CreateOptions::Parent>&) const {

@@ -40,6 +40,9 @@ inline void fill_zeroes(std::span<const iovec> pieces) {
         if (v.iov_len != 0) std::memset(v.iov_base, 0, v.iov_len);
 }
 
+/// `length` zeroes to be written.
+std::vector<iovec> zero_pieces(uint64_t length);
+
 /// Copies from a flat buffer into a scatter list, which is as long.
 inline void scatter(std::span<const std::byte> from, std::span<const iovec> into) {
     for (const iovec& v : into) {

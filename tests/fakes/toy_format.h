@@ -118,21 +118,6 @@ class ToyFormat final : public storage::Format {
   public:
     std::string_view name() const override { return "toy"; }
 
-    io::Task<Result<std::unique_ptr<block::DiskImage>>> open(std::unique_ptr<storage::ImageFile> file, storage::OpenOptions options) const override {
-        const auto header = co_await read_header(*file);
-        Result<> good;
-        if (!header) good = std::unexpected(header.error());
-        else if (header->has_parent != 0 && !options.backing) good = fail(ErrorKind::Failed, "disk {}: no backing image given", file->name());
-        else if (options.backing && std::to_string(header->parent_id) != options.backing_id && header->parent_id != 0)
-            good = fail(ErrorKind::Failed, "disk {}: its parent has changed", file->name());
-        if (!good) {
-            (void)co_await file->close();
-            co_return std::unexpected(good.error());
-        }
-        std::vector<std::byte> map(ToyImage::clusters(header->size));
-        co_await io::or_return(co_await storage::read_bytes(*file, Bytes(4096), map));
-        co_return std::make_unique<ToyImage>(std::move(file), *header, std::move(map), std::move(options.backing));
-    }
     io::Task<Result<>> create(storage::ImageFile& file, const storage::CreateOptions& options) const override {
         static uint64_t next_id = 1;
         ToyHeader header;
@@ -165,6 +150,18 @@ class ToyFormat final : public storage::Format {
     }
 
   private:
+    io::Task<Result<std::unique_ptr<block::DiskImage>>> do_open(std::unique_ptr<storage::ImageFile>& file, storage::OpenOptions& options) const override {
+        const auto header = co_await read_header(*file);
+        Result<> good;
+        if (!header) good = std::unexpected(header.error());
+        else if (header->has_parent != 0 && !options.backing) good = fail(ErrorKind::Failed, "disk {}: no backing image given", file->name());
+        else if (options.backing && std::to_string(header->parent_id) != options.backing_id && header->parent_id != 0)
+            good = fail(ErrorKind::Failed, "disk {}: its parent has changed", file->name());
+        co_await io::or_return(good);
+        std::vector<std::byte> map(ToyImage::clusters(header->size));
+        co_await io::or_return(co_await storage::read_bytes(*file, Bytes(4096), map));
+        co_return std::make_unique<ToyImage>(std::move(file), *header, std::move(map), std::move(options.backing));
+    }
     static void set_parent(ToyHeader& header, const std::optional<storage::CreateOptions::Parent>& parent) {
         header.has_parent = parent.has_value();
         std::memset(header.parent, 0, sizeof header.parent);

@@ -6,6 +6,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <bit>
+
 #include "storage/aligned.h"
 #include "storage/pieces.h"
 #include "storage/range_lock.h"
@@ -125,8 +127,6 @@ class DirectFile final : public ImageFile {
     RangeLock lock_;
 };
 
-bool is_power_of_two(uint32_t n) { return n != 0 && (n & (n - 1)) == 0; }
-
 }  // namespace
 
 Result<DirectAlignment> use_direct(int fd, const std::string& name) {
@@ -135,7 +135,7 @@ Result<DirectAlignment> use_direct(int fd, const std::string& name) {
         return fail(ErrorKind::Failed, "disk {}: this file system has no O_DIRECT, which cache=none needs; use cache=writeback", name);
     struct statx st{};
     if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &st) != 0 || !(st.stx_mask & STATX_DIOALIGN)) return DirectAlignment{};
-    if (!is_power_of_two(st.stx_dio_mem_align) || !is_power_of_two(st.stx_dio_offset_align)) return DirectAlignment{};
+    if (!std::has_single_bit(st.stx_dio_mem_align) || !std::has_single_bit(st.stx_dio_offset_align)) return DirectAlignment{};
     return DirectAlignment{st.stx_dio_mem_align, std::max<uint32_t>(512, st.stx_dio_offset_align)};
 }
 

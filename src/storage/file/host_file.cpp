@@ -21,8 +21,7 @@ namespace {
 using io::or_return;
 using Kind = FileOp::Kind;
 
-constexpr size_t kZeroBytes = 64 << 10;
-alignas(4096) const std::byte kZeroes[kZeroBytes] = {};
+constexpr uint64_t kZeroesAtOnce = 1 << 20;
 
 class HostFile final : public ImageFile {
   public:
@@ -161,15 +160,9 @@ class HostFile final : public ImageFile {
     }
 
     io::Task<Result<>> write_zero_bytes(Bytes offset, Bytes length) {
-        uint64_t done = 0;
-        while (done < length.value()) {
-            std::vector<iovec> pieces;
-            uint64_t batch = 0;
-            while (pieces.size() < 16 && done + batch < length.value()) {
-                const uint64_t n = std::min<uint64_t>(kZeroBytes, length.value() - done - batch);
-                pieces.push_back({const_cast<std::byte*>(kZeroes), n});
-                batch += n;
-            }
+        for (uint64_t done = 0; done < length.value();) {
+            const uint64_t batch = std::min(kZeroesAtOnce, length.value() - done);
+            const std::vector<iovec> pieces = zero_pieces(batch);
             co_await or_return(co_await transfer(Kind::Writev, offset + Bytes(done), pieces));
             done += batch;
         }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "storage/aligned.h"
+#include "storage/shown.h"
 
 namespace yado::storage {
 namespace {
@@ -95,12 +96,8 @@ io::Task<Result<>> walk(Bytes size, ChunkWork& work, const Control& control) {
 }
 
 io::Task<Result<>> read_shown(block::DiskImage& image, Bytes at, std::span<std::byte> into) {
-    const Bytes size = image.size();
-    const size_t there = at >= size ? 0 : static_cast<size_t>(std::min<uint64_t>(into.size(), (size - at).value()));
-    std::ranges::fill(into.subspan(there), std::byte{0});
-    if (there == 0) co_return Result<>{};
-    const iovec piece{into.data(), there};
-    co_return co_await image.readv(at, {&piece, 1});
+    const iovec piece{into.data(), into.size()};
+    co_return co_await read_shown(&image, at, std::span(&piece, 1));
 }
 
 bool is_zero(std::span<const std::byte> bytes) {

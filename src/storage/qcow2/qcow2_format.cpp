@@ -49,21 +49,6 @@ class Qcow2Format final : public Format {
   public:
     std::string_view name() const override { return "qcow2"; }
 
-    io::Task<Result<std::unique_ptr<block::DiskImage>>> open(std::unique_ptr<ImageFile> file, OpenOptions options) const override {
-        auto header = co_await prepare(*file, options);
-        if (!header) {
-            co_await close_unopened(file, options);
-            co_return std::unexpected(header.error());
-        }
-        Metadata::Options tables;
-        tables.punch = options.discard;
-        auto image = std::make_unique<Qcow2Image>(std::move(file), *header, std::move(options), tables);
-        const Result<> loaded = co_await image->load();
-        if (loaded) co_return std::move(image);
-        co_await image->abandon();
-        co_return std::unexpected(loaded.error());
-    }
-
     io::Task<Result<>> create(ImageFile& file, const CreateOptions& options) const override { co_return co_await qcow2::create(file, options); }
 
     io::Task<Result<ImageInfo>> info(ImageFile& file) const override {
@@ -100,6 +85,17 @@ class Qcow2Format final : public Format {
     }
 
   private:
+    io::Task<Result<std::unique_ptr<block::DiskImage>>> do_open(std::unique_ptr<ImageFile>& file, OpenOptions& options) const override {
+        const Header header = co_await or_return(co_await prepare(*file, options));
+        Metadata::Options tables;
+        tables.punch = options.discard;
+        auto image = std::make_unique<Qcow2Image>(std::move(file), header, std::move(options), tables);
+        const Result<> loaded = co_await image->load();
+        if (loaded) co_return std::move(image);
+        co_await image->abandon();
+        co_return std::unexpected(loaded.error());
+    }
+
     static void add_details(const Header& header, ImageInfo& info) {
         info.details.emplace_back("compression", header.compression == Compression::Zstd ? "zstd" : "zlib");
         info.details.emplace_back("refcount bits", std::to_string(1u << header.geometry.refcount_order));

@@ -2,6 +2,7 @@
 
 #include "storage/pieces.h"
 #include "storage/qcow2/inflate.h"
+#include "storage/shown.h"
 
 namespace yado::storage::qcow2 {
 
@@ -24,8 +25,7 @@ std::string Qcow2Image::describe() const {
 }
 
 Result<> Qcow2Image::inside(Bytes offset, Bytes length) const {
-    if (offset.value() <= size_ && length.value() <= size_ - offset.value()) return {};
-    return fail(ErrorKind::OutOfRange, "disk {}: {} bytes at {} lie outside it", file_->name(), length.value(), offset.value());
+    return check_inside(*file_, offset, length, Bytes(size_));
 }
 
 Result<> Qcow2Image::writable() const {
@@ -82,15 +82,7 @@ io::Task<Result<>> Qcow2Image::read_file(uint64_t host, Pieces into) {
 }
 
 io::Task<Result<>> Qcow2Image::read_backing(uint64_t at, Pieces into) {
-    const uint64_t length = total_of(into), size = backing_ ? backing_->size().value() : 0;
-    const uint64_t there = at < size ? std::min(length, size - at) : 0;
-    if (there < length) {
-        const std::vector<iovec> behind = slice(into, there, length - there);
-        fill_zeroes(behind);
-    }
-    if (there == 0) co_return Result<>{};
-    const std::vector<iovec> front = slice(into, 0, there);
-    auto read = co_await backing_->readv(Bytes(at), front);
+    auto read = co_await read_shown(backing_.get(), Bytes(at), into);
     // Damage of the image below is none of ours.
     if (!read) co_return fail(ErrorKind::Failed, "{}", read.error().message());
     co_return read;

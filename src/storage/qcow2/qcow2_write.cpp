@@ -1,23 +1,10 @@
 // Qcow2Image: writes, zeroes, discards.
-#include <array>
-
 #include "storage/pieces.h"
 #include "storage/qcow2/qcow2_image.h"
 
 namespace yado::storage::qcow2 {
 
 using io::or_return;
-
-namespace {
-alignas(4096) constexpr std::array<std::byte, 65536> kZeroes{};
-
-std::vector<iovec> zero_pieces(uint64_t length) {
-    std::vector<iovec> pieces;
-    for (; length > 0; length -= pieces.back().iov_len)
-        pieces.push_back({const_cast<std::byte*>(kZeroes.data()), std::min<uint64_t>(length, kZeroes.size())});
-    return pieces;
-}
-}  // namespace
 
 /// Where new contents go.
 struct Qcow2Image::Target {

@@ -1,6 +1,7 @@
 #include "storage/raw/raw_image.h"
 
 #include "storage/pieces.h"
+#include "storage/shown.h"
 
 namespace yado::storage {
 namespace {
@@ -28,20 +29,20 @@ class RawImage final : public block::DiskImage {
     }
 
     io::Task<Result<>> readv(Bytes offset, std::span<const iovec> into) override {
-        if (!inside(offset, Bytes(total_of(into)))) co_return outside(offset, Bytes(total_of(into)));
+        co_await or_return(check_inside(*file_, offset, Bytes(total_of(into)), size_));
         co_return co_await file_->readv(offset, into);
     }
     io::Task<Result<>> writev(Bytes offset, std::span<const iovec> from) override {
-        if (!inside(offset, Bytes(total_of(from)))) co_return outside(offset, Bytes(total_of(from)));
+        co_await or_return(check_inside(*file_, offset, Bytes(total_of(from)), size_));
         co_return co_await file_->writev(offset, from);
     }
     io::Task<Result<>> flush() override { co_return co_await file_->sync(); }
     io::Task<Result<>> write_zeroes(Bytes offset, Bytes length, bool unmap) override {
-        if (!inside(offset, length)) co_return outside(offset, length);
+        co_await or_return(check_inside(*file_, offset, length, size_));
         co_return co_await file_->write_zeroes(offset, length, unmap ? ZeroMode::FreeSpace : ZeroMode::KeepSpace);
     }
     io::Task<Result<>> discard(Bytes offset, Bytes length) override {
-        if (!inside(offset, length)) co_return outside(offset, length);
+        co_await or_return(check_inside(*file_, offset, length, size_));
         co_return co_await file_->discard(offset, length);
     }
     io::Task<Result<block::Extent>> map(Bytes offset, Bytes length) override { co_return co_await file_->map(offset, length); }
@@ -53,11 +54,6 @@ class RawImage final : public block::DiskImage {
     io::Task<Result<>> close() override { co_return co_await file_->close(); }
 
   private:
-    bool inside(Bytes offset, Bytes length) const { return offset <= size_ && length <= size_ - offset; }
-    std::unexpected<Error> outside(Bytes offset, Bytes length) const {
-        return fail(ErrorKind::OutOfRange, "disk {}: {} bytes at {} lie outside it", file_->name(), length.value(), offset.value());
-    }
-
     std::unique_ptr<ImageFile> file_;
     Bytes size_;
 };
@@ -67,14 +63,6 @@ class RawFormat final : public Format {
   public:
     std::string_view name() const override { return "raw"; }
 
-    io::Task<Result<std::unique_ptr<block::DiskImage>>> open(std::unique_ptr<ImageFile> file, OpenOptions options) const override {
-        Result<> fits;
-        if (options.backing) fits = fail(ErrorKind::Usage, "disk {}: a raw image has nothing below it", file->name());
-        if (fits) fits = check_size(*file);
-        if (fits) co_return open_raw(std::move(file));
-        (void)co_await file->close();
-        co_return std::unexpected(fits.error());
-    }
     io::Task<Result<>> create(ImageFile& file, const CreateOptions& options) const override {
         if (options.parent) co_return fail(ErrorKind::Usage, "disk {}: a raw image cannot be a clone; use qcow2 or vhd", file.name());
         if (options.size.value() == 0 || options.size.value() % 512)
@@ -90,6 +78,13 @@ class RawFormat final : public Format {
     io::Task<Result<CheckReport>> check(ImageFile& file, Repair) const override {
         co_await or_return(check_size(file));
         co_return CheckReport{};
+    }
+
+  private:
+    io::Task<Result<std::unique_ptr<block::DiskImage>>> do_open(std::unique_ptr<ImageFile>& file, OpenOptions& options) const override {
+        if (options.backing) co_return fail(ErrorKind::Usage, "disk {}: a raw image has nothing below it", file->name());
+        co_await or_return(check_size(*file));
+        co_return open_raw(std::move(file));
     }
 };
 

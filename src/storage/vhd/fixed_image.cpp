@@ -1,4 +1,4 @@
-#include "storage/block_image.h"
+#include "storage/shown.h"
 #include "storage/pieces.h"
 #include "storage/vhd/images.h"
 

@@ -125,7 +125,7 @@ class Surveyor {
         const uint64_t stride = layout_.bitmap_size() + layout_.block_size();
         uint64_t end = 0;
         for (const Range& r : fixed_ranges(layout_)) {
-            if (r.end > limit_ || r.end < r.begin) problem(fmt::format("{} at {} reaches beyond the file's end", r.what, r.begin));
+            if (r.end > limit_ || r.end < r.begin) result_.report.problem(fmt::format("{} at {} reaches beyond the file's end", r.what, r.begin));
             else end = std::max(end, r.end);
             check_against_blocks(r, stride);
         }
@@ -133,9 +133,9 @@ class Surveyor {
         for (size_t n = 0; n < slots_.size(); ++n) {
             const uint64_t at = slots_[n] * kSector;
             if (n > 0 && at < slots_[n - 1] * kSector + stride)
-                problem(fmt::format("the blocks at {} and {} overlap", slots_[n - 1] * kSector, at));
+                result_.report.problem(fmt::format("the blocks at {} and {} overlap", slots_[n - 1] * kSector, at));
             if (at > end) result_.unused += (at - end) / stride;
-            if (at + stride > limit_) problem(fmt::format("the block at {} reaches beyond the file's end", at));
+            if (at + stride > limit_) result_.report.problem(fmt::format("the block at {} reaches beyond the file's end", at));
             end = std::max(end, at + stride);
         }
         result_.end_of_blocks = end;
@@ -148,16 +148,13 @@ class Surveyor {
         for (const uint32_t entry : layout_.table)
             if (entry != kUnused) slots_.push_back(entry);
         std::ranges::sort(slots_);
-        result_.allocated = slots_.size();
+        result_.report.allocated = slots_.size();
     }
     /// Whether any block begins or ends inside.
     void check_against_blocks(const Range& r, uint64_t stride) {
         auto at = std::ranges::upper_bound(slots_, r.begin / kSector);
         if (at != slots_.begin() && *std::prev(at) * kSector + stride > r.begin) --at;
-        if (at != slots_.end() && *at * kSector < r.end) problem(fmt::format("the block at {} lies over {}", *at * kSector, r.what));
-    }
-    void problem(std::string text) {
-        if (++result_.problem_count <= CheckReport::kMaxFindings) result_.problems.push_back(std::move(text));
+        if (at != slots_.end() && *at * kSector < r.end) result_.report.problem(fmt::format("the block at {} lies over {}", *at * kSector, r.what));
     }
 
     const Layout& layout_;

@@ -33,9 +33,7 @@ io::Task<Result<Layout>> load_layout(ImageFile& file);
 
 /// What the table of a dynamic or differencing image says.
 struct Survey {
-    std::vector<std::string> problems;  ///< a line each, at most CheckReport::kMaxFindings
-    uint64_t problem_count = 0;
-    uint64_t allocated = 0;
+    CheckReport report;                 ///< errors, findings, allocated
     uint64_t end_of_blocks = 0;         ///< where all that the image refers to ends, the last footer apart; a multiple of 512
     uint64_t unused = 0;                ///< whole blocks that fit between what is referred to
 };

@@ -24,15 +24,13 @@ Result<> check_backing(const ImageFile& file, const Layout& layout, const OpenOp
     return {};
 }
 
-/// In a coroutine of its own, which leaves early: open() must close the file then.
+/// Takes the file and the backing image on success only.
 io::Task<Result<std::unique_ptr<block::DiskImage>>> open_image(std::unique_ptr<ImageFile>& file, OpenOptions& options) {
     Layout layout = co_await or_return(co_await load_layout(*file));
     co_await or_return(check_backing(*file, layout, options));
     if (!layout.header) co_return make_fixed(std::move(file), std::move(layout));
     const Survey found = survey(layout, file->size().value());
-    if (found.problem_count > 0)
-        co_return fail(ErrorKind::Corrupt, "disk {}: damaged: {}{}", file->name(), found.problems.front(),
-                       found.problem_count > 1 ? fmt::format(" (and {} more; see `yado disk check`)", found.problem_count - 1) : "");
+    if (found.report.errors > 0) co_return fail_damaged(*file, found.report);
     co_return make_dynamic(std::move(file), std::move(layout), found, std::move(options));
 }
 
@@ -51,11 +49,9 @@ class Checker {
     // The table is not touched: which of two blocks that overlap is right nobody knows.
     io::Task<Result<>> check_dynamic() {
         const Survey found = survey(layout_, file_.size().value());
+        report_ = found.report;
         report_.total = layout_.table.size();
-        report_.allocated = found.allocated;
-        report_.errors = found.problem_count;
-        report_.findings = found.problems;
-        const bool sound = found.problem_count == 0;
+        const bool sound = found.report.errors == 0;
         if (!layout_.start_good || layout_.copies_differ) {
             report_.note("the footer's copy at the start is not like it");
             co_await or_return(co_await fix(sound && repair_ == Repair::All, report_.errors, write_start()));
@@ -104,12 +100,6 @@ class VhdFormat final : public Format {
   public:
     std::string_view name() const override { return "vhd"; }
 
-    io::Task<Result<std::unique_ptr<block::DiskImage>>> open(std::unique_ptr<ImageFile> file, OpenOptions options) const override {
-        auto image = co_await vhd::open_image(file, options);
-        if (!image) co_await close_unopened(file, options);
-        co_return std::move(image);
-    }
-
     io::Task<Result<>> create(ImageFile& file, const CreateOptions& options) const override {
         co_return co_await vhd::create_image(file, options);
     }
@@ -135,6 +125,11 @@ class VhdFormat final : public Format {
     io::Task<Result<CheckReport>> check(ImageFile& file, Repair repair) const override {
         vhd::Checker checker(file, repair);
         co_return co_await checker.run();
+    }
+
+  private:
+    io::Task<Result<std::unique_ptr<block::DiskImage>>> do_open(std::unique_ptr<ImageFile>& file, OpenOptions& options) const override {
+        co_return co_await vhd::open_image(file, options);
     }
 };
 

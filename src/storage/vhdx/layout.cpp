@@ -165,7 +165,7 @@ class Surveyor {
             fixed.push_back({r.offset, r.offset + r.length, r.id == kBatRegion ? "the block allocation table" : "a region"});
         std::ranges::sort(fixed, {}, &Range::begin);
         for (size_t n = 1; n < fixed.size(); ++n)
-            if (fixed[n].begin < fixed[n - 1].end) problem(fmt::format("{} and {} overlap", fixed[n - 1].what, fixed[n].what));
+            if (fixed[n].begin < fixed[n - 1].end) result_.report.problem(fmt::format("{} and {} overlap", fixed[n - 1].what, fixed[n].what));
         collect();
         for (const Range& r : fixed) {
             check_against_blocks(r);
@@ -182,34 +182,31 @@ class Surveyor {
             const State state = Layout::state(entry);
             const bool present = state == State::FullyPresent || (state == State::PartiallyPresent && layout_.differencing);
             if (state == State::PartiallyPresent && !layout_.differencing)
-                problem(fmt::format("block {} is partially present, and there is no parent", block));
+                result_.report.problem(fmt::format("block {} is partially present, and there is no parent", block));
             if (state != State::NotPresent && state != State::Undefined && state != State::Zero && state != State::Unmapped && !present &&
                 state != State::PartiallyPresent && static_cast<int>(state) != 5)  // 5: unmapped, in drafts of the specification
-                problem(fmt::format("block {} has the unknown state {}", block, static_cast<int>(state)));
+                result_.report.problem(fmt::format("block {} has the unknown state {}", block, static_cast<int>(state)));
             if (present) offsets_.push_back(Layout::offset(entry));
         }
         std::ranges::sort(offsets_);
-        result_.allocated = offsets_.size();
+        result_.report.allocated = offsets_.size();
     }
     void check_against_blocks(const Range& r) {
         auto at = std::ranges::upper_bound(offsets_, r.begin);
         if (at != offsets_.begin() && *std::prev(at) + layout_.block_size > r.begin) --at;
-        if (at != offsets_.end() && *at < r.end) problem(fmt::format("the block at {} lies over {}", *at, r.what));
+        if (at != offsets_.end() && *at < r.end) result_.report.problem(fmt::format("the block at {} lies over {}", *at, r.what));
     }
     void walk_blocks() {
         uint64_t before = result_.end;  // what is unused between the fixed ranges does not count
         for (size_t n = 0; n < offsets_.size(); ++n) {
             const uint64_t at = offsets_[n], size = layout_.block_size;
-            if (n > 0 && at < offsets_[n - 1] + size) problem(fmt::format("the blocks at {} and {} overlap", offsets_[n - 1], at));
-            if (at > limit_ || size > limit_ - at) problem(fmt::format("the block at {} reaches beyond the file's end", at));
+            if (n > 0 && at < offsets_[n - 1] + size) result_.report.problem(fmt::format("the blocks at {} and {} overlap", offsets_[n - 1], at));
+            if (at > limit_ || size > limit_ - at) result_.report.problem(fmt::format("the block at {} reaches beyond the file's end", at));
             if (at > before) result_.unused += (at - before) / size;
             before = std::max(before, at + size);
         }
         result_.end = before;
         if (limit_ > before) result_.unused += (limit_ - before) / layout_.block_size;
-    }
-    void problem(std::string text) {
-        if (++result_.problem_count <= CheckReport::kMaxFindings) result_.problems.push_back(std::move(text));
     }
 
     const Layout& layout_;

@@ -77,9 +77,7 @@ io::Task<Result<Layout>> load_headers(ImageFile& file);
 io::Task<Result<Layout>> load_layout(ImageFile& file);
 
 struct Survey {
-    std::vector<std::string> problems;  ///< a line each, at most CheckReport::kMaxFindings
-    uint64_t problem_count = 0;
-    uint64_t allocated = 0;
+    CheckReport report;                 ///< errors, findings, allocated
     uint64_t end = 0;                   ///< of all that the image refers to; a multiple of 1 MiB
     uint64_t unused = 0;                ///< whole blocks between and behind
 };

@@ -10,7 +10,7 @@ using io::or_return;
 namespace vhdx {
 namespace {
 
-/// In a coroutine of its own, which leaves early: open() must close the file then.
+/// Takes the file and the backing image on success only.
 io::Task<Result<std::unique_ptr<block::DiskImage>>> open_image(std::unique_ptr<ImageFile>& file, OpenOptions& options) {
     Layout layout = co_await or_return(co_await load_layout(*file));
     if (layout.differencing)
@@ -18,9 +18,7 @@ io::Task<Result<std::unique_ptr<block::DiskImage>>> open_image(std::unique_ptr<I
                        file->name());
     if (options.backing) co_return fail(ErrorKind::Usage, "disk {}: a {} VHDX has nothing below it", file->name(), layout.variant());
     const Survey found = survey(layout, file->size().value());
-    if (found.problem_count > 0)
-        co_return fail(ErrorKind::Corrupt, "disk {}: damaged: {}{}", file->name(), found.problems.front(),
-                       found.problem_count > 1 ? fmt::format(" (and {} more; see `yado disk check`)", found.problem_count - 1) : "");
+    if (found.report.errors > 0) co_return fail_damaged(*file, found.report);
     const bool has_log = !layout.header.log_guid().zero();
     if (has_log && !file->readonly()) co_await or_return(co_await VhdxImage::replay(*file, layout));
     co_return std::make_unique<VhdxImage>(std::move(file), std::move(layout), found, std::move(options));
@@ -33,11 +31,9 @@ class Checker {
     io::Task<Result<CheckReport>> run() {
         layout_ = co_await or_return(co_await load_layout(file_));
         const Survey found = survey(layout_, file_.size().value());
+        report_ = found.report;
         report_.total = layout_.blocks();
-        report_.allocated = found.allocated;
-        report_.errors = found.problem_count;
-        report_.findings = found.problems;
-        const bool sound = found.problem_count == 0;
+        const bool sound = found.report.errors == 0;
         if (!layout_.header.log_guid().zero()) report_.note("it was not closed: its log is replayed when it is opened for writing");
         if (sound && repair_ != Repair::No && !layout_.header.log_guid().zero()) co_await or_return(co_await VhdxImage::replay(file_, layout_));
         co_await or_return(co_await check_copies(sound && repair_ == Repair::All));
@@ -90,12 +86,6 @@ class VhdxFormat final : public Format {
   public:
     std::string_view name() const override { return "vhdx"; }
 
-    io::Task<Result<std::unique_ptr<block::DiskImage>>> open(std::unique_ptr<ImageFile> file, OpenOptions options) const override {
-        auto image = co_await vhdx::open_image(file, options);
-        if (!image) co_await close_unopened(file, options);
-        co_return std::move(image);
-    }
-
     io::Task<Result<>> create(ImageFile& file, const CreateOptions& options) const override {
         co_return co_await vhdx::create_image(file, options);
     }
@@ -123,6 +113,11 @@ class VhdxFormat final : public Format {
     io::Task<Result<CheckReport>> check(ImageFile& file, Repair repair) const override {
         vhdx::Checker checker(file, repair);
         co_return co_await checker.run();
+    }
+
+  private:
+    io::Task<Result<std::unique_ptr<block::DiskImage>>> do_open(std::unique_ptr<ImageFile>& file, OpenOptions& options) const override {
+        co_return co_await vhdx::open_image(file, options);
     }
 };
 

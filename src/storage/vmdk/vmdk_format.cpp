@@ -107,7 +107,7 @@ class Checker {
         layout_ = co_await or_return(co_await load_layout(file_));
         report_.total = layout_.grains();
         if (layout_.unclean) report_.note("it was not closed by its last writer");
-        if (has_double_tables()) problem("a grain table is used twice");
+        if (has_double_tables()) report_.problem("a grain table is used twice");
         else
             for (uint64_t n = 0; n < layout_.tables(); ++n) co_await or_return(co_await check_table(n));
         check_overlaps();
@@ -124,11 +124,11 @@ class Checker {
     io::Task<Result<>> check_table(uint64_t n) {
         const Result<std::vector<uint32_t>> table = co_await load_table(file_, layout_, n);
         if (!table && table.error().kind() != ErrorKind::Corrupt) co_return std::unexpected(table.error());
-        if (!table) problem(table.error().message());
+        if (!table) report_.problem(table.error().message());
         const uint64_t needed = layout_.compressed ? kMarkerLength : kSector, size = file_.size().value();
         for (const uint32_t entry : table.value_or(std::vector<uint32_t>{})) {
             if (entry == kNoGrain || (entry == kZeroGrain && layout_.zeroed_grains)) continue;
-            if (entry * kSector > size || needed > size - entry * kSector) problem(fmt::format("a grain at sector {}, behind its end", entry));
+            if (entry * kSector > size || needed > size - entry * kSector) report_.problem(fmt::format("a grain at sector {}, behind its end", entry));
             else grains_.push_back(entry);
         }
         co_return Result<>{};
@@ -138,11 +138,7 @@ class Checker {
         report_.allocated = grains_.size();
         const uint64_t apart = layout_.compressed ? 1 : layout_.grain / kSector;
         for (size_t n = 1; n < grains_.size(); ++n)
-            if (grains_[n] - grains_[n - 1] < apart) problem(fmt::format("the grains at sectors {} and {} overlap", grains_[n - 1], grains_[n]));
-    }
-    void problem(std::string text) {
-        ++report_.errors;
-        report_.note(std::move(text));
+            if (grains_[n] - grains_[n - 1] < apart) report_.problem(fmt::format("the grains at sectors {} and {} overlap", grains_[n - 1], grains_[n]));
     }
 
     ImageFile& file_;
@@ -166,11 +162,6 @@ class VmdkFormat final : public Format {
   public:
     std::string_view name() const override { return "vmdk"; }
 
-    io::Task<Result<std::unique_ptr<block::DiskImage>>> open(std::unique_ptr<ImageFile> file, OpenOptions options) const override {
-        auto image = co_await vmdk::open_image(file, options);
-        if (!image) co_await close_unopened(file, options);
-        co_return std::move(image);
-    }
     io::Task<Result<>> create(ImageFile& file, const CreateOptions&) const override {
         co_return fail(ErrorKind::Usage, "disk {}: VMDK is only read; create qcow2, vhdx or vhd", file.name());
     }
@@ -188,6 +179,11 @@ class VmdkFormat final : public Format {
     io::Task<Result<CheckReport>> check(ImageFile& file, Repair) const override {
         vmdk::Checker checker(file);
         co_return co_await checker.run();
+    }
+
+  private:
+    io::Task<Result<std::unique_ptr<block::DiskImage>>> do_open(std::unique_ptr<ImageFile>& file, OpenOptions& options) const override {
+        co_return co_await vmdk::open_image(file, options);
     }
 };
 

@@ -338,7 +338,7 @@ TEST_F(FailingCopy, WithoutAFailureAllIsCopied) {
 class FullFormat final : public Format {
   public:
     std::string_view name() const override { return "full"; }
-    io::Task<Result<std::unique_ptr<block::DiskImage>>> open(std::unique_ptr<ImageFile> file, OpenOptions options) const override {
+    io::Task<Result<std::unique_ptr<block::DiskImage>>> do_open(std::unique_ptr<ImageFile>& file, OpenOptions& options) const override {
         auto image = co_await raw_format().open(std::move(file), std::move(options));
         if (!image) co_return image;
         co_return std::make_unique<Image>(std::move(*image));
