@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "storage/file/host_file.h"
+#include "storage/file/path.h"
 #include "storage/pieces.h"
 #include "storage/range_lock.h"
 #include "storage/raw/raw_image.h"
@@ -168,8 +169,7 @@ Fd scratch_in(const std::string& directory) {
 Result<Fd> open_scratch(const std::string& image_path) {
     std::vector<std::string> directories;
     if (const char* tmp = getenv("TMPDIR"); tmp && *tmp) directories.emplace_back(tmp);
-    const size_t slash = image_path.rfind('/');
-    directories.push_back(slash == std::string::npos ? "." : image_path.substr(0, slash + 1));
+    directories.push_back(folder_of(image_path));
     directories.insert(directories.end(), {"/var/tmp", "/tmp"});
     for (const std::string& directory : directories)
         if (Fd fd = scratch_in(directory)) return fd;

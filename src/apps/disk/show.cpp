@@ -89,10 +89,10 @@ Result<int> disk_compare(const ImageOption& left, const ImageOption& right, Form
     const storage::Control control = session.control();
     const auto result = YADO_TRY(session.wait(storage::compare(session.executor(), std::move(a), std::move(b), control)));
     if (format == Format::Json) {
-        Json json{{"same", result.same}, {"sizes", {result.left.value(), result.right.value()}}};
+        Json json{{"same", result.same()}, {"sizes", {result.left.value(), result.right.value()}}};
         if (result.difference) json["difference"] = result.difference->value();
         fmt::print("{}\n", text_of(json));
-    } else if (!result.same) {
+    } else if (!result.same()) {
         fmt::print("the images differ at byte {}\n", result.difference->value());
     } else if (result.left != result.right) {
         fmt::print("the images are alike, but for {} bytes of zeroes that one has more\n",
@@ -100,7 +100,7 @@ Result<int> disk_compare(const ImageOption& left, const ImageOption& right, Form
     } else {
         fmt::print("the images are alike\n");
     }
-    return result.same ? 0 : 1;
+    return result.same() ? 0 : 1;
 }
 
 }  // namespace yado::apps

@@ -9,13 +9,11 @@
 
 #include <memory>
 
+#include "storage/file/path.h"
+
 namespace yado::storage {
 namespace {
 
-std::string folder_part(const std::string& path) {
-    const size_t slash = path.rfind('/');
-    return slash == path.npos ? "." : path.substr(0, slash + 1);
-}
 std::string last_part(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
 /// "nbd:...", "json:{...}": a colon before any slash.
@@ -48,10 +46,10 @@ Result<Followed> open_claim(const Place& image, const BackingClaim& claim, Backi
         return Fd(below ? open_below(image.folder.get(), name, flags) : openat(image.folder.get(), name.c_str(), flags | O_CLOEXEC));
     };
     const bool absolute = claim.path.starts_with('/');
-    Followed found{.fd = {}, .place = {.path = absolute ? claim.path : folder_part(image.path) + "/" + claim.path, .folder = {}}};
+    Followed found{.fd = {}, .place = {.path = absolute ? claim.path : folder_of(image.path) + "/" + claim.path, .folder = {}}};
     if (found.place.path.starts_with("./")) found.place.path.erase(0, 2);
     found.place.path = printable(found.place.path);
-    found.place.folder = open(folder_part(claim.path), O_PATH | O_DIRECTORY);
+    found.place.folder = open(folder_of(claim.path), O_PATH | O_DIRECTORY);
     if (!found.place.folder) return not_opened(errno, image, claim);
     found.fd = open(claim.path, (readonly ? O_RDONLY : O_RDWR) | O_NONBLOCK);  // a FIFO must not hang us
     if (!found.fd) return not_opened(errno, image, claim);
@@ -95,7 +93,7 @@ Result<BackingPolicy> parse_backing(std::string_view text) {
 }
 
 Result<Place> place_of(std::string path) {
-    Fd folder(::open(folder_part(path).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    Fd folder(::open(folder_of(path).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (!folder) return fail_errno(fmt::format("disk {}", path));
     return Place{std::move(path), std::move(folder)};
 }
@@ -110,8 +108,8 @@ Result<std::string> recorded_name(const std::string& image, const std::string& b
     if (!real) return fail_errno(fmt::format("disk {}", base));
     struct stat ours{}, theirs{};
     const std::string absolute = real.get();
-    if (stat(folder_part(image).c_str(), &ours) < 0) return fail_errno(fmt::format("disk {}", image));
-    if (stat(folder_part(absolute).c_str(), &theirs) < 0) return fail_errno(fmt::format("disk {}", base));
+    if (stat(folder_of(image).c_str(), &ours) < 0) return fail_errno(fmt::format("disk {}", image));
+    if (stat(folder_of(absolute).c_str(), &theirs) < 0) return fail_errno(fmt::format("disk {}", base));
     if (ours.st_dev != theirs.st_dev || ours.st_ino != theirs.st_ino) return absolute;
     const std::string name = last_part(absolute);
     return has_protocol(name) ? "./" + name : name;

@@ -74,8 +74,8 @@ class CopyOwn final : public ChunkWork {
     block::DiskImage& to_;
 };
 
-/// Fails with OutOfRange at the first byte that is not zero; that is no error to whoever asked.
-class FindData final : public ChunkWork {
+/// The first byte that is not zero.
+class FindData final : public SearchWork {
   public:
     FindData(std::span<const Layer> layers, Bytes begin) : layers_(layers), begin_(begin) {}
     io::Task<Result<Extent>> look(Bytes at, Bytes length) override {
@@ -87,11 +87,8 @@ class FindData final : public ChunkWork {
         co_await or_return(co_await read_shown(*layers_[0].image, begin_ + at, buffer));
         const auto data = std::ranges::find_if(buffer, [](std::byte b) { return b != std::byte{0}; });
         if (data == buffer.end()) co_return Result<>{};
-        const Bytes where = begin_ + at + Bytes(static_cast<uint64_t>(data - buffer.begin()));
-        found_ = found_ ? std::min(*found_, where) : where;
-        co_return fail(ErrorKind::OutOfRange, "found");
+        co_return found_at(begin_ + at + Bytes(static_cast<uint64_t>(data - buffer.begin())));
     }
-    std::optional<Bytes> found_;
 
   private:
     std::span<const Layer> layers_;
@@ -115,9 +112,7 @@ io::Task<Result<>> copy_own(block::DiskImage& from, block::DiskImage& to, const 
 io::Task<Result<std::optional<Bytes>>> first_data(std::span<const Layer> layers, Bytes begin) {
     FindData work(layers, begin);
     const Control control;
-    const auto searched = co_await walk(layers[0].image->size() - begin, work, control);
-    if (!searched && !work.found_) co_return std::unexpected(searched.error());
-    co_return work.found_;
+    co_return co_await search(layers[0].image->size() - begin, work, control);
 }
 
 }  // namespace yado::storage

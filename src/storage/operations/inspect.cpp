@@ -18,8 +18,8 @@ io::Task<Result<std::unique_ptr<ImageFile>>> open_alone(io::Executor& executor, 
     co_return co_await open_named_file(executor, host);
 }
 
-/// Fails with OutOfRange at the first difference; that is no error to whoever asked.
-class Compare final : public ChunkWork {
+/// The first difference.
+class Compare final : public SearchWork {
   public:
     Compare(const Chain& left, const Chain& right) : left_(left), right_(right) {}
     io::Task<Result<Extent>> look(Bytes at, Bytes length) override {
@@ -36,11 +36,8 @@ class Compare final : public ChunkWork {
         co_await or_return(co_await read_shown(*right_.top, at, other));
         if (std::memcmp(buffer.data(), other.data(), other.size()) == 0) co_return Result<>{};
         const auto first = std::mismatch(other.begin(), other.end(), buffer.begin()).first - other.begin();
-        const Bytes where = at + Bytes(static_cast<uint64_t>(first));
-        found_ = found_ ? std::min(*found_, where) : where;
-        co_return fail(ErrorKind::OutOfRange, "found");
+        co_return found_at(at + Bytes(static_cast<uint64_t>(first)));
     }
-    std::optional<Bytes> found_;
 
   private:
     static io::Task<Result<Extent>> shown(const Chain& chain, Bytes at, Bytes length) {
@@ -65,12 +62,11 @@ io::Task<Result<Comparison>> compare(io::Executor& executor, ChainConfig left, C
     Chain b = std::move(*opened);
     Comparison result{.difference = {}, .left = a.top->size(), .right = b.top->size()};
     Compare work(a, b);
-    const auto compared = co_await walk(std::max(result.left, result.right), work, control);
+    const auto difference = co_await search(std::max(result.left, result.right), work, control);
     (void)co_await a.close();
     (void)co_await b.close();
-    if (!compared && !work.found_) co_return std::unexpected(compared.error());
-    result.difference = work.found_;
-    result.same = !work.found_;
+    if (!difference) co_return std::unexpected(difference.error());
+    result.difference = *difference;
     co_return result;
 }
 

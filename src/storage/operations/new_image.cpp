@@ -6,17 +6,13 @@
 
 #include <array>
 
+#include "storage/file/path.h"
 #include "storage/nbd/nbd_file.h"
 
 namespace yado::storage {
 namespace {
 
 using io::or_return;
-
-std::string folder_of(const std::string& path) {
-    const size_t slash = path.rfind('/');
-    return slash == path.npos ? "." : path.substr(0, slash + 1);
-}
 
 io::Task<Result<std::unique_ptr<ImageFile>>> create_in_file(io::Executor& executor, const std::string& path, const Format& format,
                                                             const CreateOptions& options) {

@@ -57,9 +57,10 @@ enum class RebaseMode : uint8_t {
 io::Task<Result<>> rebase(io::Executor& executor, ChainConfig image, std::optional<NewBase> base, RebaseMode mode, const Control& control);
 
 struct Comparison {
-    bool same = true;                    ///< as far as both go, and zeroes beyond
     std::optional<Bytes> difference;     ///< the first one
     Bytes left, right;                   ///< sizes
+    /// As far as both go, and zeroes beyond.
+    bool same() const { return !difference; }
 };
 io::Task<Result<Comparison>> compare(io::Executor& executor, ChainConfig left, ChainConfig right, const Control& control);
 

@@ -95,6 +95,12 @@ io::Task<Result<>> walk(Bytes size, ChunkWork& work, const Control& control) {
     co_return co_await walker.run();
 }
 
+io::Task<Result<std::optional<Bytes>>> search(Bytes size, SearchWork& work, const Control& control) {
+    const auto walked = co_await walk(size, work, control);
+    if (!walked && !work.found()) co_return std::unexpected(walked.error());
+    co_return work.found();
+}
+
 io::Task<Result<>> read_shown(block::DiskImage& image, Bytes at, std::span<std::byte> into) {
     const iovec piece{into.data(), into.size()};
     co_return co_await read_shown(&image, at, std::span(&piece, 1));

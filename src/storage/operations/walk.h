@@ -4,7 +4,9 @@
 //     look() ahead, one after the other  -->  chunk() for what is of interest, up to in_flight at once, each with a buffer
 #pragma once
 
+#include <algorithm>
 #include <functional>
+#include <optional>
 #include <span>
 
 #include "block/disk_image.h"
@@ -32,6 +34,24 @@ class ChunkWork {
 
 /// Errors: the first one of look() or chunk(), after all in flight have ended; Failed (cancelled).
 io::Task<Result<>> walk(Bytes size, ChunkWork& work, const Control& control);
+
+/// Work that ends at the first byte of some kind. Chunks of those in front of it may still be under way, so the lowest counts.
+class SearchWork : public ChunkWork {
+  public:
+    const std::optional<Bytes>& found() const { return found_; }
+
+  protected:
+    /// For chunk() to return.
+    std::unexpected<Error> found_at(Bytes where) {
+        found_ = found_ ? std::min(*found_, where) : where;
+        return fail(ErrorKind::OutOfRange, "found");  // ends the walk
+    }
+
+  private:
+    std::optional<Bytes> found_;
+};
+/// Where the byte is; nullopt: nowhere. Errors: as walk().
+io::Task<Result<std::optional<Bytes>>> search(Bytes size, SearchWork& work, const Control& control);
 
 /// Reads what an image shows, and zeroes behind its end.
 io::Task<Result<>> read_shown(block::DiskImage& image, Bytes at, std::span<std::byte> into);

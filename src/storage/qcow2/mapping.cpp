@@ -4,23 +4,6 @@ namespace yado::storage::qcow2 {
 
 using io::or_return;
 
-/// A table of 64-bit entries; what lies behind the end of the file is zeroes.
-io::Task<Result<std::vector<uint64_t>>> read_table(ImageFile& file, uint64_t offset, uint64_t entries) {
-    std::vector<std::byte> bytes(entries * 8);
-    const uint64_t size = file.size().value();
-    const uint64_t there = offset < size ? std::min<uint64_t>(bytes.size(), size - offset) : 0;
-    co_await or_return(co_await read_bytes(file, Bytes(offset), std::span(bytes).first(there)));
-    std::vector<uint64_t> table(entries);
-    for (size_t n = 0; n < entries; ++n) table[n] = load_be<uint64_t>(bytes.data() + n * 8);
-    co_return std::move(table);
-}
-
-std::vector<std::byte> table_bytes(const std::vector<uint64_t>& entries, uint64_t size) {
-    std::vector<std::byte> bytes(size);
-    for (size_t n = 0; n < entries.size(); ++n) store_be(bytes.data() + n * 8, entries[n]);
-    return bytes;
-}
-
 Mapping::Mapping(ImageFile& file, Guard& guard, Refcounts& refcounts, Geometry geometry, uint64_t cache_bytes,
                  std::function<io::Task<Result<>>()> commit, std::function<void(uint64_t)> dropped_table)
     : file_(file), guard_(guard), refcounts_(refcounts), geometry_(geometry), cache_(file, geometry.slice_size(), cache_bytes, std::move(commit)),

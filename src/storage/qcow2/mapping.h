@@ -8,6 +8,7 @@
 #include <map>
 
 #include "storage/qcow2/refcounts.h"
+#include "storage/qcow2/table.h"
 
 namespace yado::storage::qcow2 {
 
@@ -76,8 +77,5 @@ class Mapping {
     std::map<uint64_t, bool> dirty_sectors_;
     RangeLock owning_;
 };
-
-io::Task<Result<std::vector<uint64_t>>> read_table(ImageFile& file, uint64_t offset, uint64_t entries);
-std::vector<std::byte> table_bytes(const std::vector<uint64_t>& entries, uint64_t size);
 
 }  // namespace yado::storage::qcow2

@@ -92,6 +92,7 @@ io::Task<Result<>> Qcow2Image::fill_target(Target target, Run old, Range cluster
         if (tail) co_await or_return(co_await read_run(old, range.end, Pieces(&back, 1)));
     }
     std::vector<iovec> pieces;
+    pieces.reserve(from.size() + 2);
     if (head) pieces.push_back({edges.data(), head});
     pieces.insert(pieces.end(), from.begin(), from.end());
     if (tail) pieces.push_back({edges.data() + head, tail});

@@ -2,6 +2,8 @@
 
 #include <bit>
 
+#include "storage/qcow2/table.h"
+
 namespace yado::storage::qcow2 {
 
 using io::or_return;
@@ -42,15 +44,10 @@ Refcounts::Refcounts(ImageFile& file, HeaderSector& header, Guard& guard, Geomet
 
 io::Task<Result<>> Refcounts::load(const Header& header) {
     table_offset_ = header.refcount_table_offset;
-    std::vector<std::byte> bytes(header.refcount_table_clusters * geometry_.cluster_size());
     const uint64_t size = file_.size().value();
-    const uint64_t there = std::min<uint64_t>(bytes.size(), size - std::min(size, table_offset_));
-    co_await or_return(co_await read_bytes(file_, Bytes(table_offset_), std::span(bytes).first(there)));
-    table_.resize(bytes.size() / 8);
-    for (size_t n = 0; n < table_.size(); ++n) {
-        table_[n] = load_be<uint64_t>(bytes.data() + n * 8);
+    table_ = co_await or_return(co_await read_table(file_, table_offset_, header.refcount_table_clusters * geometry_.cluster_size() / 8));
+    for (size_t n = 0; n < table_.size(); ++n)
         if (table_[n] && (!geometry_.aligned(table_[n]) || table_[n] >= size)) co_return damaged(file_, "refcount block {} at {}", n, table_[n]);
-    }
     fresh_from_ = high_water_ = geometry_.clusters_for(size);
     co_return Result<>{};
 }
@@ -244,8 +241,7 @@ io::Task<Result<>> Refcounts::grow_table(uint64_t index) {
         for (uint64_t c = b * per_block; c < std::min(total, (b + 1) * per_block); ++c) store_refcount(copies[1 + b].bytes.data(), c % per_block, geometry_.refcount_order, 1);
         cache_.forget(at, geometry_.cluster_size());
     }
-    copies[0] = {first << geometry_.cluster_bits, std::vector<std::byte>(table.size() * 8)};
-    for (size_t n = 0; n < table.size(); ++n) store_be(copies[0].bytes.data() + n * 8, table[n]);
+    copies[0] = {first << geometry_.cluster_bits, table_bytes(table, table.size() * 8)};
     const uint64_t old_offset = table_offset_, old_clusters = table_.size() / per_cluster, offset = copies[0].at;
     co_await or_return(co_await write_copies(file_, copies));
     co_await or_return(co_await file_.sync());

@@ -133,7 +133,7 @@ TEST_F(NbdTest, OperationsTakeAnExportAsTheirSource) {
     const ConvertTarget target{.path = path("b.qcow2"), .format = "qcow2"};
     EXPECT_TRUE(wait(convert(executor_, source, target, control)));
     const ChainConfig result{.path = path("b.qcow2"), .format = "qcow2"};
-    EXPECT_TRUE(wait(compare(executor_, source, result, control))->same);
+    EXPECT_TRUE(wait(compare(executor_, source, result, control))->same());
     EXPECT_EQ(*wait(guess_format(executor_, server.uri())), "raw");
 }
 

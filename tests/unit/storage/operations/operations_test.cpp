@@ -262,7 +262,7 @@ TEST_F(Operations, CompareFindsTheFirstDifference) {
     put(chain_of("same.img", "raw"), 8192, 4096, 't');
     const auto same = wait(compare(executor_, chain_of("top.toy"), chain_of("same.img", "raw"), control_));
     ASSERT_TRUE(same.has_value()) << same.error().message();
-    EXPECT_TRUE(same->same);
+    EXPECT_TRUE(same->same());
     put(chain_of("same.img", "raw"), 70001, 1, '?');
     put(chain_of("same.img", "raw"), 900001, 1, '?');
     const auto other = wait(compare(executor_, chain_of("top.toy"), chain_of("same.img", "raw"), control_));
@@ -276,7 +276,7 @@ TEST_F(Operations, CompareTakesWhatIsMissingAtTheEndForZeroes) {
     ASSERT_TRUE(run(resize(executor_, chain_of("b.img", "raw"), Bytes(2 * kSize), Shrink::Refuse)));
     const auto result = wait(compare(executor_, chain_of("a.img", "raw"), chain_of("b.img", "raw"), control_));
     ASSERT_TRUE(result.has_value());
-    EXPECT_TRUE(result->same);
+    EXPECT_TRUE(result->same());
     EXPECT_EQ(result->right.value(), 2 * kSize);
 }
 
