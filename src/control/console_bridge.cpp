@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -12,6 +11,7 @@
 #include <thread>
 
 #include "base/fd.h"
+#include "io/listener.h"
 
 namespace yado::control {
 
@@ -160,13 +160,7 @@ Result<FarEnd> open_socket(const std::string& path) {
     end.duplex = true;
     end.where = "socket " + path;
     end.unlink = path;
-    sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
-    if (path.size() >= sizeof address.sun_path) return fail(ErrorKind::Usage, "console socket {}: the path is too long", path);
-    path.copy(address.sun_path, sizeof address.sun_path - 1);
-    end.listener = Fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    if (!end.listener || bind(end.listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
-        return fail_errno("console socket " + path);
-    if (listen(end.listener.get(), 4) != 0) return fail_errno("console socket " + path);
+    end.listener = YADO_TRY(io::listen_unix(path, "console socket " + path, io::SocketAccess::Umask));
     return end;
 }
 

@@ -46,12 +46,14 @@ Result<Fd> listen_ipv6(const std::string& text, uint16_t port, const std::string
 
 }  // namespace
 
-Result<Fd> listen_unix(const std::string& path, const std::string& name) {
+Result<Fd> listen_unix(const std::string& path, const std::string& name, SocketAccess access) {
     sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
     if (path.size() >= sizeof address.sun_path) return fail(ErrorKind::Usage, "{}: the path is too long", name);
     path.copy(address.sun_path, sizeof address.sun_path - 1);
+    const auto listen = [&] { return listen_at(AF_UNIX, reinterpret_cast<const sockaddr*>(&address), sizeof address, name); };
+    if (access == SocketAccess::Umask) return listen();
     const mode_t old = umask(0177);
-    auto listening = listen_at(AF_UNIX, reinterpret_cast<const sockaddr*>(&address), sizeof address, name);
+    auto listening = listen();
     umask(old);
     return listening;
 }

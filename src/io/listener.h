@@ -8,8 +8,12 @@
 
 namespace yado::io {
 
-/// Only this user may connect. `name` begins the errors. Errors: Usage (the path is too long), Conflict (it exists), Denied, NotFound.
-Result<Fd> listen_unix(const std::string& path, const std::string& name);
+enum class SocketAccess : uint8_t {
+    Owner,  ///< only this user may connect
+    Umask,  ///< whoever the umask lets
+};
+/// `name` begins the errors. Errors: Usage (the path is too long), Conflict (it exists), Denied, NotFound.
+Result<Fd> listen_unix(const std::string& path, const std::string& name, SocketAccess access = SocketAccess::Owner);
 
 struct TcpListener {
     Fd fd;

@@ -62,13 +62,13 @@ class NbdFile final : public ImageFile {
     io::Task<Result<>> readv(Bytes offset, std::span<const iovec> into) override {
         const auto pass = co_await or_return(gate_.enter());
         co_await or_return(check_inside("read", offset, total_of(into)));
-        co_return co_await transfer("read", offset.value(), into);
+        co_return co_await transfer(Way::Read, offset.value(), into);
     }
     io::Task<Result<>> writev(Bytes offset, std::span<const iovec> from) override {
         if (readonly_) co_return denied();
         const auto pass = co_await or_return(gate_.enter());
         co_await or_return(check_inside("write", offset, total_of(from)));
-        co_return co_await transfer("write", offset.value(), from);
+        co_return co_await transfer(Way::Write, offset.value(), from);
     }
 
     io::Task<Result<>> sync() override {
@@ -154,8 +154,10 @@ class NbdFile final : public ImageFile {
         co_return fail(ErrorKind::Unreachable, "disk {}: {}: the server hung up on it {} times", name_, what, kMostLosses);
     }
 
-    io::Task<Result<>> transfer(const char* what, uint64_t offset, std::span<const iovec> pieces) {
-        const bool reads = *what == 'r';
+    enum class Way : uint8_t { Read, Write };
+
+    io::Task<Result<>> transfer(Way way, uint64_t offset, std::span<const iovec> pieces) {
+        const bool reads = way == Way::Read;
         const uint64_t total = total_of(pieces), most = std::min<uint64_t>(facts_.max_payload, kMostAtOnce / facts_.block * facts_.block);
         const std::unique_ptr<std::byte[]> bounce =
             pieces.size() > 1 ? std::make_unique_for_overwrite<std::byte[]>(std::min(total, most)) : nullptr;
@@ -167,7 +169,7 @@ class NbdFile final : public ImageFile {
             const Link::Issue issue = [&](nbd_handle* h, nbd_completion_callback end) {
                 return reads ? nbd_aio_pread(h, data, n, offset + done, end, 0) : nbd_aio_pwrite(h, data, n, offset + done, end, 0);
             };
-            co_await or_return(co_await run(what, issue));
+            co_await or_return(co_await run(reads ? "read" : "write", issue));
             if (bounce && reads) scatter({data, n}, part);
             written_ += !reads;
             done += n;
@@ -190,7 +192,7 @@ class NbdFile final : public ImageFile {
         std::vector<std::byte> zeroes(std::min(length, kZeroBytes));
         for (uint64_t done = 0; done < length;) {
             const iovec piece{zeroes.data(), std::min<uint64_t>(length - done, zeroes.size())};
-            co_await or_return(co_await transfer("write", offset + done, {&piece, 1}));
+            co_await or_return(co_await transfer(Way::Write, offset + done, {&piece, 1}));
             done += piece.iov_len;
         }
         co_return Result<>{};
