@@ -29,6 +29,8 @@ inline constexpr std::array<std::string_view, 3> kWords<DiskBacking>{"none", "fo
 template <>
 inline constexpr std::array<std::string_view, 4> kWords<DiskCache>{"writeback", "none", "writethrough", "unsafe"};
 template <>
+inline constexpr std::array<std::string_view, 2> kWords<DiskOnError>{"pause", "report"};
+template <>
 inline constexpr std::array<std::string_view, 2> kWords<ConsoleDevice>{"serial", "virtio"};
 template <>
 inline constexpr std::array<std::string_view, 2> kWords<Rings>{"split", "packed"};
@@ -65,6 +67,7 @@ void fields(V& v, T& d) {
     v("discard", d.discard, "the guest's discards give space back");
     v("reconnect", d.reconnect, "seconds that a lost NBD server is waited for; 0: requests fail at once");
     v("queues", d.queues, "queues of the device, 1 to 16");
+    v("on-error", d.on_error, "when the host's disk is full or fails: the guest is paused and nothing is lost, or the error is reported to it");
 }
 
 template <typename V, typename T>
@@ -154,6 +157,7 @@ void fields(V& v, T& g) {
     v("name", g.name, "name of the guest");
     v("pid", g.pid, "process that runs it");
     v("state", g.state, "run state");
+    v("pause_reason", g.pause_reason, "what it waits for, if it was paused by something that failed on the host");
     v("stop_reason", g.stop_reason, "why it stopped, if it did");
     v("engine", g.engine, "kvm or bt");
     v("engine_reason", g.engine_reason, "why this engine");

@@ -23,6 +23,7 @@ enum class NetKind : uint8_t { User, None };  ///< None: no NIC, and no default 
 enum class DiskAio : uint8_t { Auto, IoUring, Threads };
 enum class DiskBacking : uint8_t { None, Folder, Any };
 enum class DiskCache : uint8_t { Writeback, None, Writethrough, Unsafe };
+enum class DiskOnError : uint8_t { Pause, Report };
 enum class Transport : uint8_t { Tcp, Udp };
 
 /// An Ethernet address. Text form: "52:54:00:12:34:56".
@@ -58,6 +59,7 @@ struct DiskConfig {
     bool discard = true;        ///< the guest's discards give space back
     uint16_t reconnect = 0;     ///< seconds that a lost NBD server is waited for; 0: not at all
     uint16_t queues = 1;        ///< of the virtio device, 1 to kMaxDiskQueues
+    DiskOnError on_error = DiskOnError::Pause;  ///< key "on-error": what an I/O error or a full host disk does
     friend bool operator==(const DiskConfig&, const DiskConfig&) = default;
 };
 

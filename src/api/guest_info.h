@@ -69,6 +69,7 @@ struct GuestInfo {
     std::string name;
     int32_t pid = 0;
     RunState state = RunState::Starting;
+    std::string pause_reason;   ///< one line where something on the host failed; "" if somebody asked for the pause
     StopReason stop_reason = StopReason::None;
     std::string engine;         ///< "kvm" or "bt"; "" while it is being chosen
     std::string engine_reason;  ///< why auto took it
@@ -82,7 +83,7 @@ struct GuestInfo {
 };
 
 /// Something that happened: "started", "paused", "resumed", "reset", "power-button", "powered-off", "crashed",
-/// "stopped", "disk-error", "device-needs-reset", "balloon", "debugger-attached", "debugger-detached".
+/// "stopped", "disk-error" (the guest is paused for it), "device-needs-reset", "balloon", "debugger-attached", "debugger-detached".
 struct Event {
     uint64_t number = 0;        ///< 1, 2, 3 ... within a guest
     Nanoseconds time{};         ///< since 1970-01-01 UTC

@@ -111,7 +111,7 @@ class CommandLine {
         field(sub, "kernel", "FILE", "bzImage, PVH or multiboot ELF");
         field(sub, "initrd", "FILE", "initial RAM disk");
         field(sub, "append", "TEXT", "kernel command line; added to an image's");
-        field(sub, "disk", "KEY=VALUE,...", "a disk: path, format, readonly, snapshot, backing, cache, discard, queues, serial, aio, reconnect, id; may be repeated");
+        field(sub, "disk", "KEY=VALUE,...", "a disk: path, format, readonly, snapshot, backing, cache, discard, queues, serial, aio, reconnect, on-error, id; may be repeated");
         field(sub, "net", "KEY=VALUE,...", "a network interface: user or none; mac, forward, hostname, dns, restrict, id; may be repeated");
         field(sub, "console", "stdio|pty|none|file=PATH|socket=PATH", "where the serial console is (default stdio)");
         field(sub, "console_device", "serial|virtio", "what carries the console: the serial port (default), or virtio-console (hvc0)");
@@ -213,6 +213,7 @@ class CommandLine {
 }  // namespace
 
 int run_program(int argc, char** argv, const Platform& platform) {
+    signal(SIGXFSZ, SIG_IGN);  // a file-size limit is an error of the write (EFBIG), not the guest's death
     if (argc == 1 && std::string_view(argv[0]) == "yado-vmm") return run_as_vmm(3, 4, platform);
     signal(SIGPIPE, SIG_IGN);
     CommandLine command_line(platform);

@@ -9,7 +9,7 @@ namespace {
 
 void print_info(const api::GuestInfo& info) {
     print_table({{"NAME", info.name},
-                 {"state", std::string(api::to_string(info.state))},
+                 {"state", info.pause_reason.empty() ? std::string(api::to_string(info.state)) : fmt::format("{}: {}", api::to_string(info.state), info.pause_reason)},
                  {"pid", fmt::format("{}", info.pid)},
                  {"engine", info.engine.empty() ? "-" : info.engine_reason.empty() ? info.engine : fmt::format("{} ({})", info.engine, info.engine_reason)},
                  {"cpu", fmt::format("{} x {}", info.cpus, info.cpu)},

@@ -19,6 +19,7 @@ GuestImpl::~GuestImpl() {
     io::call_on(control_.executor(), [] {});  // what the vCPUs posted last has run: it is about parts that go now
     feed_.disconnect();
     if (plugged_) (void)plugged_->close();
+    io::call_on(control_.executor(), [] {});  // nor does a disk post any more
 }
 
 Result<> GuestImpl::assemble() {
@@ -28,7 +29,8 @@ Result<> GuestImpl::assemble() {
     model_ = YADO_TRY(cpu::make_model(config_.cpu, engine_.features, config_.cpus, engine_.engine->tsc_hz(), engine_.identity));
     YADO_TRY(engine_.engine->map_memory(memory_));
     YADO_TRY(make_chipset());
-    plugged_ = YADO_TRY(Plugged::create({config_, *chipset_, *engine_.engine, io_.executor(), feed_}));
+    plugged_ = YADO_TRY(Plugged::create({config_, *chipset_, *engine_.engine, io_.executor(), feed_,
+                                         [this](std::string reason) { run_->host_pauses("disk-error", std::move(reason)); }}));
     chipset_->list(inventory_);
     plugged_->list(inventory_);
     YADO_TRY(make_processors());

@@ -44,6 +44,7 @@ api::GuestInfo GuestImpl::info() const {
     return {.name = config_.name,
             .pid = getpid(),
             .state = state(),
+            .pause_reason = assembled ? run_->pause_reason() : "",
             .stop_reason = stopped ? stopped->reason : api::StopReason::None,
             .engine = assembled ? engine_.engine->name() : "",
             .engine_reason = assembled ? engine_.reason : "",

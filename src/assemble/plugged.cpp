@@ -1,9 +1,10 @@
 #include "assemble/plugged.h"
 
+#include <cstring>
+
 #include "io/call_on.h"
 #include "net/none.h"
 #include "net/user.h"
-#include "storage/disk.h"
 #include "virtio/balloon/balloon.h"
 #include "virtio/blk/blk.h"
 #include "virtio/console/console.h"
@@ -56,6 +57,17 @@ storage::DiskConfig storage_config(const api::DiskConfig& config) {
             .discard = config.discard};
 }
 
+/// What the user reads, and what is to be done.
+std::string failure_text(const std::string& id, const Error& error) {
+    if (error.lasting())
+        return fmt::format("disk {}: flush: {}; what the guest wrote since the flush before it may be lost and no later flush can succeed: mend the "
+                           "host's disk, then yado stop --force and start the guest anew (yado resume tells the guest of the error)",
+                           id, strerror(error.number()));
+    const bool space = error.number() != EIO;
+    return fmt::format("disk {}: {} ({}); {}, then yado resume", id, strerror(error.number()), error.message(),
+                       space ? "make room on the host" : "mend the host's disk");
+}
+
 Result<net::UserConfig> user_config(const api::NetConfig& config) {
     net::UserConfig user{.hostname = config.hostname, .restrict_to_forwards = config.restricted};
     if (!config.dns.empty()) user.dns = YADO_TRY(net::parse_address(config.dns));
@@ -96,9 +108,12 @@ Result<> Plugged::plug(std::unique_ptr<virtio::DeviceModel> model) {
 Result<> Plugged::plug_disk(const api::DiskConfig& config) {
     disks_.push_back({config.id, nullptr, nullptr});
     Disk& disk = disks_.back();
-    disk.image = YADO_TRY(io::finish_on(wiring_.executor, storage::open_disk(wiring_.executor, storage_config(config))));
+    storage::LiveConfig live{.disk = storage_config(config),
+                             .on_error = config.on_error == api::DiskOnError::Report ? storage::OnError::Report : storage::OnError::Pause,
+                             .kept_back = [this, id = config.id](const Error& error) { wiring_.disk_failed(failure_text(id, error)); }};
+    disk.image = YADO_TRY(io::finish_on(wiring_.executor, storage::LiveDisk::open(wiring_.executor, std::move(live))));
     const std::string& serial = config.serial.empty() ? config.id : config.serial;
-    auto device = YADO_TRY(virtio::Blk::create(*disk.image, {.id = config.id, .serial = serial, .queues = config.queues}));
+    auto device = YADO_TRY(virtio::Blk::create(*disk.image, {.id = config.id, .serial = serial, .queues = config.queues, .attachment = disk.image.get()}));
     disk.device = device.get();
     return plug(std::move(device));
 }

@@ -7,8 +7,8 @@
 #include "api/guest_config.h"
 #include "assemble/chipset.h"
 #include "assemble/console_feed.h"
-#include "block/disk_image.h"
 #include "link/packet_port.h"
+#include "storage/live/live_disk.h"
 #include "virtio/pci/virtio_pci.h"
 
 namespace yado::virtio {
@@ -26,6 +26,8 @@ class Plugged {
         cpu::Engine& engine;
         io::Executor& executor;
         ConsoleFeed& console;  ///< a virtio console connects itself
+        /// A disk keeps requests back until the guest is resumed: one line with the reason. Executor's thread.
+        std::function<void(std::string reason)> disk_failed;
     };
     /// Opens and locks every disk, sets up every back end. Errors name the device: "disk0: ...".
     static Result<std::unique_ptr<Plugged>> create(const Wiring& wiring);
@@ -57,7 +59,7 @@ class Plugged {
     };
     struct Disk {
         std::string id;
-        std::unique_ptr<block::DiskImage> image;
+        std::unique_ptr<storage::LiveDisk> image;
         virtio::Blk* device = nullptr;
     };
 

@@ -32,7 +32,7 @@ ErrorKind kind_of_errno(int number) {
 
 Error errno_error(int number, std::string_view what) {
     char buffer[128];
-    return Error(kind_of_errno(number), fmt::format("{}: {}", what, strerror_r(number, buffer, sizeof buffer)));
+    return Error(kind_of_errno(number), fmt::format("{}: {}", what, strerror_r(number, buffer, sizeof buffer)), number);
 }
 
 std::unexpected<Error> fail_errno(std::string_view what) { return std::unexpected(errno_error(errno, what)); }

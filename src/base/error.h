@@ -27,15 +27,30 @@ enum class ErrorKind : uint8_t {
 /// A failure that a user can act on: what failed, on what, why, what to do. One line, no trailing full stop.
 class Error {
   public:
-    Error(ErrorKind kind, std::string message) : kind_(kind), message_(std::move(message)) {}
+    /// `number`: the errno behind it, 0 where there is none.
+    Error(ErrorKind kind, std::string message, int number = 0) : kind_(kind), number_(number), message_(std::move(message)) {}
 
     ErrorKind kind() const { return kind_; }
     const std::string& message() const { return message_; }
+    int number() const { return number_; }
     /// The same error with "context: " before its message.
-    Error within(std::string_view context) const { return Error(kind_, fmt::format("{}: {}", context, message_)); }
+    Error within(std::string_view context) const {
+        Error out = *this;
+        out.message_ = fmt::format("{}: {}", context, message_);
+        return out;
+    }
+    /// The same error, which trying again cannot mend: a failed fsync, after which nobody knows what was lost.
+    Error made_lasting() const {
+        Error out = *this;
+        out.lasting_ = true;
+        return out;
+    }
+    bool lasting() const { return lasting_; }
 
   private:
     ErrorKind kind_;
+    bool lasting_ = false;
+    int number_;
     std::string message_;
 };
 
@@ -49,7 +64,7 @@ std::unexpected<Error> fail(ErrorKind kind, fmt::format_string<Args...> format, 
 }
 
 /// An Error from errno: its kind follows the number (ENOENT: NotFound, EACCES and EPERM: Denied, EBUSY, EEXIST and
-/// EADDRINUSE: Conflict, ECONNREFUSED: Unreachable), its message is "what: strerror".
+/// EADDRINUSE: Conflict, ECONNREFUSED: Unreachable), its message is "what: strerror", its number is kept.
 Error errno_error(int number, std::string_view what);
 /// errno_error of the current errno, as an unexpected.
 std::unexpected<Error> fail_errno(std::string_view what);

@@ -1,4 +1,5 @@
-// A gate counts the operations inside; close() refuses new ones and waits for those inside to leave.
+// A gate counts the operations inside; close() refuses new ones and waits for those inside to leave. Some of them may be at
+// rest: they do nothing until somebody outside acts, and a closer may choose not to wait for them.
 // Executor's thread only.
 #pragma once
 
@@ -35,26 +36,39 @@ class Gate {
         if (closed_) return fail(ErrorKind::Conflict, "closed");
         return Pass(*this);
     }
-    /// Refuses new passes and waits until nobody is inside. At most one closer at a time.
-    Task<> close() {
+    enum class Until : uint8_t {
+        Empty,   ///< nobody is inside
+        AtRest,  ///< nobody but those at rest
+    };
+    /// Refuses new passes and waits. At most one closer at a time.
+    Task<> close(Until until = Until::Empty) {
         closed_ = true;
-        if (inside_ > 0) co_await empty_;
+        while (inside_ > (until == Until::AtRest ? resting_ : 0)) {
+            changed_ = {};
+            co_await changed_;
+        }
     }
     void reopen() {
-        YADO_CHECK(inside_ == 0);
+        YADO_CHECK(inside_ <= resting_);
         closed_ = false;
-        empty_ = {};
     }
+    /// How many of those inside are at rest now.
+    void set_resting(size_t count) {
+        resting_ = count;
+        if (closed_) changed_.complete(true);
+    }
+    size_t resting() const { return resting_; }
     bool closed() const { return closed_; }
     size_t inside() const { return inside_; }
 
   private:
     void leave() {
-        if (--inside_ == 0 && closed_) empty_.complete(true);
+        --inside_;
+        if (closed_) changed_.complete(true);
     }
-    size_t inside_ = 0;
+    size_t inside_ = 0, resting_ = 0;
     bool closed_ = false;
-    Completion<bool> empty_;
+    Completion<bool> changed_;
 };
 
 }  // namespace yado::io

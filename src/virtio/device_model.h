@@ -34,6 +34,10 @@ class DeviceModel {
     virtual void start(Session& session) = 0;
     /// The queues are about to go; forget the session. Requests in flight may still complete. Executor's thread.
     virtual void stop() = 0;
+    /// The transport is about to wait for the requests in flight, and takes no new ones. Executor's thread.
+    virtual void pause() {}
+    /// The queues go on after a pause, or begin to. Executor's thread.
+    virtual void resume() {}
     /// Back to power-on state, after stop(). Executor's thread.
     virtual void reset() {}
 

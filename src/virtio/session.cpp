@@ -41,10 +41,6 @@ void Session::stop() {
         if (q) q->stop();
 }
 
-io::Task<> Session::drained() {
-    if (!gate_.closed()) co_await gate_.close();
-}
-
 std::vector<RingPosition> Session::positions() const {
     std::vector<RingPosition> all;
     for (const auto& q : queues_) all.push_back(q ? q->position() : RingPosition{});

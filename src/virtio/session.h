@@ -37,7 +37,12 @@ class Session {
     /// Ends the loops; requests in flight end by themselves, see drained().
     void stop();
     /// Waits until no chain is out. Nothing is taken until release().
-    io::Task<> drained();
+    io::Task<> drained() { return gate_.close(); }
+    /// The same, but does not wait for those that set_resting() told of.
+    io::Task<> quiet() { return gate_.close(io::Gate::Until::AtRest); }
+    /// So many of the chains that are out are kept back by the device: they touch nothing until it goes on.
+    void set_resting(size_t count) { gate_.set_resting(count); }
+    size_t resting() const { return gate_.resting(); }
     std::vector<RingPosition> positions() const;
 
   private:

@@ -34,6 +34,7 @@ Result<> RunControl::start(Then then) {
 Result<> RunControl::restart(Then then) {
     const bool first = state_ == RunState::Starting;
     wiring_.inventory.reset();
+    pause_reason_.lock()->clear();
     YADO_TRY(wiring_.boot());
     if (then == Then::Run) thaw();
     else state_ = RunState::Paused;
@@ -48,6 +49,7 @@ void RunControl::freeze() {
 }
 
 void RunControl::thaw() {
+    pause_reason_.lock()->clear();
     wiring_.inventory.resume();
     state_ = RunState::Running;
     wiring_.processors.release();
@@ -113,6 +115,23 @@ void RunControl::guest_wants_reset() {
     wiring_.processors.hold();
     wiring_.executor.post([this] {
         if (const auto done = reset(); !done) YADO_LOG(Warning, "reset: {}", done.error().message());
+    });
+}
+
+void RunControl::pause_for(const std::string& reason) {
+    if (state_ != RunState::Running && state_ != RunState::Paused) return;
+    const bool ran = state_ == RunState::Running;
+    if (ran) freeze();
+    state_ = RunState::Paused;
+    *pause_reason_.lock() = reason;
+    if (ran) wiring_.event("paused", reason);
+}
+
+void RunControl::host_pauses(std::string_view kind, std::string reason) {
+    wiring_.processors.hold();
+    wiring_.executor.post([this, kind = std::string(kind), reason = std::move(reason)] {
+        wiring_.event(kind, reason);
+        pause_for(reason);
     });
 }
 

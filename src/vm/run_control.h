@@ -8,7 +8,7 @@
 // A debugger stops the guest as pause does, and while it holds it, nobody else can resume it.
 //
 // Verbs run one at a time on the control executor's thread. What the guest itself asks for (power-off port, reset
-// line, triple fault) comes from a vCPU's thread: it holds the vCPUs at once, so that the guest does not run on, and the
+// line, triple fault), and what the host cannot give it (a disk that is full), comes from a vCPU's or device's thread: it holds the vCPUs at once, so that the guest does not run on, and the
 // rest follows on the control executor.
 #pragma once
 
@@ -55,20 +55,27 @@ class RunControl {
     // Any thread: what the guest asked for.
     void guest_wants_reset();
     void guest_stops(api::ExitReport why);
+    /// Something on the host failed that the guest cannot go on without: told as an event of that kind, and the guest is
+    /// paused until somebody resumes it. Any thread.
+    void host_pauses(std::string_view kind, std::string reason);
 
     api::RunState state() const { return state_; }
     std::optional<api::ExitReport> stopped() const { return *stopped_.lock(); }
+    /// host_pauses()'s, until the guest runs again or is reset.
+    std::string pause_reason() const { return *pause_reason_.lock(); }
 
   private:
     Result<> restart(Then then);
     void freeze();
     void thaw();
+    void pause_for(const std::string& reason);
 
     Wiring wiring_;
     bool started_ = false;  ///< control executor's thread
     bool held_by_debugger_ = false;
     std::atomic<api::RunState> state_{api::RunState::Starting};
     Guarded<std::optional<api::ExitReport>, LockRank::Leaf> stopped_;
+    Guarded<std::string, LockRank::Leaf> pause_reason_;
 };
 
 }  // namespace yado::vm

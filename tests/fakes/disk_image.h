@@ -3,6 +3,7 @@
 
 #include <cstring>
 #include <deque>
+#include <optional>
 #include <vector>
 
 #include "block/disk_image.h"
@@ -17,7 +18,7 @@ class MemoryDisk final : public block::DiskImage {
     bool readonly() const override { return readonly_; }
     io::Task<Result<>> readv(Bytes offset, std::span<const iovec> into) override {
         co_await turn();
-        if (fail_next) co_return failure();
+        if (fails()) co_return failure();
         size_t at = offset.value();
         for (const iovec& v : into) {
             std::memcpy(v.iov_base, data.data() + at, v.iov_len);
@@ -27,7 +28,7 @@ class MemoryDisk final : public block::DiskImage {
     }
     io::Task<Result<>> writev(Bytes offset, std::span<const iovec> from) override {
         co_await turn();
-        if (fail_next) co_return failure();
+        if (fails()) co_return failure();
         size_t at = offset.value();
         for (const iovec& v : from) {
             std::memcpy(data.data() + at, v.iov_base, v.iov_len);
@@ -38,17 +39,19 @@ class MemoryDisk final : public block::DiskImage {
     io::Task<Result<>> flush() override {
         co_await turn();
         ++flushes;
-        if (fail_next) co_return failure();
+        if (fails()) co_return failure();
         co_return Result<>{};
     }
     io::Task<Result<>> write_zeroes(Bytes offset, Bytes length, bool unmap) override {
         co_await turn();
+        if (fails()) co_return failure();
         std::memset(data.data() + offset.value(), 0, length.value());
         unmapped = unmap;
         co_return Result<>{};
     }
     io::Task<Result<>> discard(Bytes offset, Bytes length) override {
         co_await turn();
+        if (fails()) co_return failure();
         discards.emplace_back(offset.value(), length.value());
         co_return Result<>{};
     }
@@ -65,6 +68,7 @@ class MemoryDisk final : public block::DiskImage {
     std::vector<uint8_t> data;
     unsigned flushes = 0;
     bool hold = false, fail_next = false, unmapped = false;
+    std::optional<Error> fail_with;  ///< every request fails so while this is there
     std::vector<std::pair<uint64_t, uint64_t>> discards;
     std::deque<std::coroutine_handle<>> waiting;
 
@@ -76,7 +80,9 @@ class MemoryDisk final : public block::DiskImage {
         void await_resume() const {}
     };
     Turn turn() { return {*this}; }
+    bool fails() const { return fail_next || fail_with; }
     Result<> failure() {
+        if (fail_with) return std::unexpected(*fail_with);
         fail_next = false;
         return fail(ErrorKind::Failed, "made to fail");
     }

@@ -53,11 +53,11 @@ class HostFile final : public ImageFile {
     io::Task<Result<>> sync() override {
         const auto pass = co_await or_return(gate_.enter());
         if (readonly_ || ignore_sync_) co_return Result<>{};
-        if (auto e = YADO_FAILPOINT("storage.flush")) sync_error_ = *e;
+        if (auto e = YADO_FAILPOINT("storage.flush")) sync_error_ = e->made_lasting();
         if (sync_error_) co_return std::unexpected(*sync_error_);
         const FileOp op{.kind = Kind::DataSync, .fd = fd_.get()};
         const int64_t n = co_await io_->run(op);
-        if (n < 0) sync_error_ = error(n, "flush");
+        if (n < 0) sync_error_ = error(n, "flush").made_lasting();
         if (sync_error_) co_return std::unexpected(*sync_error_);
         co_return Result<>{};
     }

@@ -38,7 +38,7 @@ class ImageFile {
     /// Errors: Failed (EIO, ENOSPC, ...; a read behind the end), Denied (readonly).
     virtual io::Task<Result<>> readv(Bytes offset, std::span<const iovec> into) = 0;
     virtual io::Task<Result<>> writev(Bytes offset, std::span<const iovec> from) = 0;
-    /// Everything that completed before is durable. Once it has failed it fails for ever: what was lost is not known.
+    /// Everything that completed before is durable. Once it has failed it fails for ever, by a lasting error: what was lost is not known.
     virtual io::Task<Result<>> sync() = 0;
     /// The range, which is inside size(), reads as zeroes afterwards.
     virtual io::Task<Result<>> write_zeroes(Bytes offset, Bytes length, ZeroMode mode) = 0;

@@ -68,8 +68,22 @@ void Blk::start(Session& session) {
     memory_ = &session.memory();
     flush_negotiated_ = session.has(VIRTIO_BLK_F_FLUSH);
     wce_negotiated_ = session.has(VIRTIO_BLK_F_CONFIG_WCE);
+    if (options_.attachment) options_.attachment->attached([&session](size_t count) { session.set_resting(count); });
     for (unsigned i = 0; i < options_.queues; ++i)
         if (VirtQueue* queue = session.queue(i)) io::spawn(serve(*queue, *this));
+}
+
+void Blk::stop() {
+    session_ = nullptr;
+    if (options_.attachment) options_.attachment->detached();
+}
+
+void Blk::pause() {
+    if (options_.attachment) options_.attachment->pausing();
+}
+
+void Blk::resume() {
+    if (options_.attachment) options_.attachment->resumed();
 }
 
 std::string Blk::save() const {

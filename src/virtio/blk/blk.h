@@ -8,6 +8,7 @@
 
 #include <atomic>
 
+#include "block/attachment.h"
 #include "block/disk_image.h"
 #include "virtio/blk/blk_spec.h"
 #include "virtio/device_model.h"
@@ -24,6 +25,7 @@ class Blk final : public DeviceModel {
         uint16_t queue_size = 256;
         uint32_t block_size = 512;      ///< logical, a power of two from 512 to 4096
         uint8_t physical_block_exp = 3;  ///< physical block = logical << exp
+        block::Attachment* attachment = nullptr;  ///< outlives the device
     };
     /// Errors: Usage. The image is used on the transport's executor and must outlive the device; closing it is its owner's.
     static Result<std::unique_ptr<Blk>> create(block::DiskImage& image, Options options);
@@ -47,7 +49,9 @@ class Blk final : public DeviceModel {
     uint64_t read_config(uint32_t offset, unsigned size) override { return read_field(config(), offset, size); }
     void write_config(uint32_t offset, unsigned size, uint64_t value) override;
     void start(Session& session) override;
-    void stop() override { session_ = nullptr; }
+    void stop() override;
+    void pause() override;
+    void resume() override;
     void reset() override { writeback_ = true; }
     std::string save() const override;
     Result<> load(const std::string& state) override;

@@ -338,7 +338,8 @@ void VirtioPci::pause() {
         held_ = true;
         if (!session_) co_return;
         session_->hold();
-        co_await session_->drained();
+        model_->pause();
+        co_await session_->quiet();
     });
     hold_msix();
 }
@@ -354,6 +355,7 @@ void VirtioPci::resume() {
         }
         if (session_) {
             session_->release();
+            model_->resume();
             session_->kick_all();
         }
         co_return;
@@ -373,6 +375,8 @@ void VirtioPci::reset() {
 }
 
 Result<state::Record> VirtioPci::save() const {
+    if (session_ && session_->resting() > 0)
+        return fail(ErrorKind::Conflict, "{}: {} requests wait until its host side works again", id(), session_->resting());
     pb::Device m;
     save_function(*m.mutable_function());
     {

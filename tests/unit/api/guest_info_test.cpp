@@ -10,7 +10,7 @@ using namespace yado;
 using namespace yado::api;
 
 TEST(InfoJson, ARoundTripLosesNothing) {
-    GuestInfo info{.name = "web1", .pid = 42, .state = RunState::Paused, .engine = "bt", .engine_reason = "kvm interprets ring 0",
+    GuestInfo info{.name = "web1", .pid = 42, .state = RunState::Paused, .pause_reason = "disk disk0: full", .engine = "bt", .engine_reason = "kvm interprets ring 0",
                    .cpu = "x86-64-v2", .cpus = 2, .memory = 512_MiB, .uptime = Nanoseconds(5), .image = "debian", .console = "stdio"};
     EXPECT_EQ(*guest_info_from_json(to_json(info)), info);
     const std::vector<DeviceInfo> devices{{"disk0", "virtio-blk", "0000:00:03.0", "raw a.img"}};

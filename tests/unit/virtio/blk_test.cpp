@@ -234,5 +234,77 @@ TEST_P(BlkDevice, BufferOverTwoTouchingExtentsIsSplit) {
     EXPECT_EQ(machine.load<uint8_t>(fakes::VirtioMachine::kRam + 511), 0x42);
 }
 
+/// An attachment that writes down what it is told, and a disk whose requests are held meanwhile.
+struct RecordingAttachment final : block::Attachment {
+    void attached(std::function<void(size_t)> resting) override {
+        tell = std::move(resting);
+        said += "attached ";
+    }
+    void pausing() override { said += "pausing "; }
+    void resumed() override {
+        said += "resumed ";
+        if (on_end) on_end();
+    }
+    void detached() override {
+        said += "detached ";
+        if (on_end) on_end();
+        tell = {};
+    }
+    std::function<void(size_t)> tell;
+    std::function<void()> on_end;
+    std::string said;
+};
+
+struct BlkAtRest : testing::Test {
+    BlkAtRest() {
+        EXPECT_TRUE(driver.negotiate(kBase));
+        driver.use_msix(2);
+        queue.emplace(driver.queue(0));
+        driver.driver_ok();
+        disk.hold = true;
+        attachment.on_end = [this] {
+            if (disk.waiting.empty()) return;
+            attachment.tell(0);
+            disk.let_go();
+        };
+        machine.store(kHeader, BlkHeader{std::to_underlying(BlkRequest::VIRTIO_BLK_T_OUT), 0, 3});
+        machine.store<uint32_t>(kData, 0xdeadbeef);
+        queue->offer({{kHeader, 16}, {kData, 512}, {kStatus, 1, true}});
+        driver.kick(0);
+        attachment.tell(1);  // the disk keeps it back
+    }
+    fakes::VirtioMachine machine;
+    fakes::MemoryDisk disk{1_MiB};
+    RecordingAttachment attachment;
+    VirtioPci device{machine.wiring(), *Blk::create(disk, {.id = "disk0", .attachment = &attachment})};
+    fakes::VirtioDriver driver{machine, device};
+    std::optional<fakes::DriverQueue> queue;
+};
+
+TEST_F(BlkAtRest, PausingDoesNotWaitForARequestThatIsKeptBackAndItEndsAfterResuming) {
+    device.pause();
+    EXPECT_FALSE(queue->take_used());
+    device.resume();
+    machine.settle();
+    EXPECT_TRUE(queue->take_used());
+    EXPECT_EQ(load_le<uint32_t>(&disk.data[3 * 512]), 0xdeadbeefu);
+    EXPECT_TRUE(attachment.said.ends_with("attached pausing resumed ")) << attachment.said;
+}
+
+TEST_F(BlkAtRest, AResetWhilePausedEndsWhatIsKeptBack) {
+    device.pause();
+    device.reset();
+    EXPECT_TRUE(disk.waiting.empty());
+    EXPECT_TRUE(attachment.said.ends_with("pausing detached ")) << attachment.said;
+}
+
+TEST_F(BlkAtRest, ItsStateIsNotSavedWithoutTheRequest) {
+    device.pause();
+    const auto saved = device.save();
+    ASSERT_FALSE(saved);
+    EXPECT_EQ(saved.error().message(), "disk0: 1 requests wait until its host side works again");
+    device.reset();
+}
+
 }  // namespace
 }  // namespace yado::virtio

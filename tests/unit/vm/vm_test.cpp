@@ -127,6 +127,36 @@ TEST_F(Control, APausedGuestStaysPausedOverAReset) {
     ASSERT_TRUE(c.stop({.reason = api::StopReason::Stopped}));
 }
 
+TEST_F(Control, WhatTheHostCannotDoPausesTheGuestWithAReasonUntilItIsResumed) {
+    RunControl c = make();
+    control = &c;
+    ASSERT_TRUE(c.start());
+    c.host_pauses("disk-error", "disk disk0: full");
+    drain();
+    EXPECT_EQ(c.state(), api::RunState::Paused);
+    EXPECT_EQ(c.pause_reason(), "disk disk0: full");
+    EXPECT_EQ(device.pauses, 1);
+    ASSERT_TRUE(c.resume());
+    EXPECT_EQ(c.pause_reason(), "");
+    EXPECT_EQ(events, "started disk-error paused resumed ");
+    ASSERT_TRUE(c.stop({.reason = api::StopReason::Stopped}));
+}
+
+TEST_F(Control, AGuestPausedForTheHostCanBeResetAndStopped) {
+    RunControl c = make();
+    control = &c;
+    ASSERT_TRUE(c.start());
+    c.host_pauses("disk-error", "disk disk0: full");
+    drain();
+    ASSERT_TRUE(c.reset());
+    EXPECT_EQ(c.state(), api::RunState::Paused);
+    EXPECT_EQ(c.pause_reason(), "");
+    ASSERT_TRUE(c.stop({.reason = api::StopReason::Stopped}));
+    c.host_pauses("disk-error", "disk disk0: full");
+    drain();
+    EXPECT_EQ(c.state(), api::RunState::Stopped);
+}
+
 TEST_F(Control, WhereResetsEndTheGuestOneDoes) {
     RunControl c = make(true);
     control = &c;
