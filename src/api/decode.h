@@ -134,6 +134,16 @@ class Decoder {
         if (!in.is_string()) return refuse("must be a size such as 512M");
         return take(parse_size(in.get<std::string>()), out);
     }
+    /// "5" or "5s"; at most a day.
+    bool decode(const Json& in, std::chrono::seconds& out) {
+        std::string text = in.is_string() ? in.get<std::string>() : in.dump();
+        if (in.is_string() && text.ends_with('s')) text.pop_back();
+        uint32_t count = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+        if (error != std::errc() || end != text.data() + text.size() || count > 86'400) return refuse("must be whole seconds, at most 86400: 5s");
+        out = std::chrono::seconds(count);
+        return true;
+    }
     bool decode(const Json& in, Nanoseconds& out) {
         int64_t count = 0;
         if (!decode(in, count)) return false;

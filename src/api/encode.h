@@ -23,6 +23,7 @@ Json encode(T v) {
 }
 inline Json encode(Bytes v) { return v.value(); }
 inline Json encode(Nanoseconds v) { return v.count(); }
+inline Json encode(std::chrono::seconds v) { return v.count(); }
 inline Json encode(const Forward& v) { return to_string(v); }
 inline Json encode(const ConsoleConfig& v) { return to_string(v); }
 inline Json encode(const GdbConfig& v) { return to_string(v); }

@@ -41,6 +41,8 @@ inline constexpr std::array<std::string_view, 2> kWords<Transport>{"tcp", "udp"}
 template <>
 inline constexpr std::array<std::string_view, 4> kWords<RunState>{"starting", "running", "paused", "stopped"};
 template <>
+inline constexpr std::array<std::string_view, 3> kWords<JobState>{"running", "done", "failed"};
+template <>
 inline constexpr std::array<std::string_view, 7> kWords<StopReason>{"none", "powered-off", "rebooted", "stopped",
                                                                     "debug-exit", "crashed", "failed"};
 
@@ -67,6 +69,11 @@ void fields(V& v, T& d) {
     v("discard", d.discard, "the guest's discards give space back");
     v("reconnect", d.reconnect, "seconds that a lost NBD server is waited for; 0: requests fail at once");
     v("queues", d.queues, "queues of the device, 1 to 16");
+    v("limit-iops", d.limits.iops, "operations a second; 0: no limit");
+    v("limit-bps", d.limits.bps, "bytes a second; 0: no limit");
+    v("burst", d.limits.burst, "seconds' worth of the limits that an idle disk saves up");
+    v("writeback-limit", d.writeback_limit, "data that may wait in the host's page cache; 0: no limit");
+    v("writeback-age", d.writeback_age, "seconds that data may wait in the host's page cache; 0: as the host likes");
     v("on-error", d.on_error, "when the host's disk is full or fails: the guest is paused and nothing is lost, or the error is reported to it");
 }
 
@@ -170,6 +177,65 @@ void fields(V& v, T& g) {
 }
 
 template <typename V, typename T>
+    requires std::is_same_v<std::remove_const_t<T>, DiskState>
+void fields(V& v, T& d) {
+    v("id", d.id, "name of the device");
+    v("path", d.path, "the image that is written to");
+    v("format", d.format, "its format");
+    v("chain", d.chain, "the images below it, from the top down");
+    v("size", d.size, "bytes, as the guest sees it");
+    v("readonly", d.readonly, "the guest may not write");
+    v("limit-iops", d.limits.iops, "operations a second; 0: no limit");
+    v("limit-bps", d.limits.bps, "bytes a second; 0: no limit");
+    v("burst", d.limits.burst, "seconds' worth of the limits that it saves up while idle");
+}
+
+template <typename V, typename T>
+    requires std::is_same_v<std::remove_const_t<T>, LimitsRequest>
+void fields(V& v, T& r) {
+    v("disk", r.disk, "which one");
+    v("limit-iops", r.limits.iops, "operations a second; 0: no limit");
+    v("limit-bps", r.limits.bps, "bytes a second; 0: no limit");
+    v("burst", r.limits.burst, "seconds' worth of the limits that it saves up while idle");
+}
+
+template <typename V, typename T>
+    requires std::is_same_v<std::remove_const_t<T>, SnapshotRequest>
+void fields(V& v, T& r) {
+    v("name", r.name, "of the snapshot: goes into the names of its files");
+    v("disks", r.disks, "which ones; none: all that the guest may write to");
+}
+
+template <typename V, typename T>
+    requires std::is_same_v<std::remove_const_t<T>, CommitRequest>
+void fields(V& v, T& r) {
+    v("disk", r.disk, "which one");
+}
+
+template <typename V, typename T>
+    requires std::is_same_v<std::remove_const_t<T>, DiskSnapshot>
+void fields(V& v, T& s) {
+    v("disk", s.disk, "which one");
+    v("base", s.base, "has what the disk showed at that moment, and is not written any more");
+    v("active", s.active, "has what is written from then on");
+    v("format", s.format, "of the active image");
+    v("stall", s.stall, "nanoseconds that requests had to wait");
+}
+
+template <typename V, typename T>
+    requires std::is_same_v<std::remove_const_t<T>, JobInfo>
+void fields(V& v, T& j) {
+    v("id", j.id, "1, 2, 3 ... within a guest");
+    v("kind", j.kind, "snapshot, commit");
+    v("state", j.state, "whether it has ended, and how");
+    v("done", j.done, "bytes");
+    v("total", j.total, "bytes; 0 where that is not known");
+    v("error_kind", j.error_kind, "of a job that failed");
+    v("error", j.error, "of a job that failed");
+    v("snapshots", j.snapshots, "what a snapshot made");
+}
+
+template <typename V, typename T>
     requires std::is_same_v<std::remove_const_t<T>, Event>
 void fields(V& v, T& e) {
     v("number", e.number, "1, 2, 3 ... within a guest");
@@ -189,6 +255,7 @@ void fields(V& v, T& e) {
 template <typename T, typename... List>
 inline constexpr bool kOneOf = (std::is_same_v<T, List> || ...);
 template <typename T>
-concept Described = kOneOf<T, DiskConfig, NetConfig, GuestConfig, ExitReport, DeviceInfo, CounterGroup, VcpuStats, EngineStats, GuestInfo, Event, ApiError>;
+concept Described = kOneOf<T, DiskConfig, NetConfig, GuestConfig, ExitReport, DeviceInfo, CounterGroup, VcpuStats, EngineStats, GuestInfo, Event, ApiError, DiskState, LimitsRequest,
+                           SnapshotRequest, CommitRequest, DiskSnapshot, JobInfo>;
 
 }  // namespace yado::api

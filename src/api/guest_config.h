@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -46,6 +47,14 @@ struct Forward {
 Result<Forward> parse_forward(std::string_view text);
 std::string to_string(const Forward& forward);
 
+/// How much of a disk a guest may use. 0: as much as it likes.
+struct DiskLimits {
+    uint32_t iops = 0;        ///< operations a second; key "limit-iops"
+    Bytes bps;                ///< bytes a second; key "limit-bps"
+    std::chrono::seconds burst{0};  ///< what an idle disk saves up; key "burst"
+    friend bool operator==(const DiskLimits&, const DiskLimits&) = default;
+};
+
 struct DiskConfig {
     std::string id;             ///< made up ("disk0") when empty: assign_ids()
     std::string path;           ///< of the image on the host
@@ -59,6 +68,9 @@ struct DiskConfig {
     bool discard = true;        ///< the guest's discards give space back
     uint16_t reconnect = 0;     ///< seconds that a lost NBD server is waited for; 0: not at all
     uint16_t queues = 1;        ///< of the virtio device, 1 to kMaxDiskQueues
+    DiskLimits limits;          ///< keys "limit-iops", "limit-bps", "burst"
+    Bytes writeback_limit;      ///< that may wait in the host's page cache; 0: no limit; key "writeback-limit"
+    std::chrono::seconds writeback_age{0};  ///< that it may wait; 0: as the host likes; key "writeback-age"
     DiskOnError on_error = DiskOnError::Pause;  ///< key "on-error": what an I/O error or a full host disk does
     friend bool operator==(const DiskConfig&, const DiskConfig&) = default;
 };

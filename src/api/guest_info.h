@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "api/guest_config.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/units.h"
@@ -82,8 +83,53 @@ struct GuestInfo {
     friend bool operator==(const GuestInfo&, const GuestInfo&) = default;
 };
 
+/// A disk as it is now.
+struct DiskState {
+    std::string id;
+    std::string path;                ///< the image that is written to
+    std::string format;
+    std::vector<std::string> chain;  ///< paths of the images below it, from the top down
+    Bytes size;
+    bool readonly = false;
+    DiskLimits limits;
+    friend bool operator==(const DiskState&, const DiskState&) = default;
+};
+struct LimitsRequest {
+    std::string disk;
+    DiskLimits limits;
+};
+struct SnapshotRequest {
+    std::string name;
+    std::vector<std::string> disks;  ///< ids; none: all that the guest may write to
+};
+struct CommitRequest {
+    std::string disk;
+};
+
+/// What a snapshot made of a disk.
+struct DiskSnapshot {
+    std::string disk;
+    std::string base;     ///< has what the disk showed at that moment, and is not written any more
+    std::string active;   ///< has what is written from then on
+    std::string format;   ///< of the active image
+    Nanoseconds stall{};  ///< that requests had to wait
+    friend bool operator==(const DiskSnapshot&, const DiskSnapshot&) = default;
+};
+
+/// Work on a guest's disks that takes its time: one at a time, begun by a POST, its end told by the event "job-ended".
+enum class JobState : uint8_t { Running, Done, Failed };
+struct JobInfo {
+    uint64_t id = 0;            ///< 1, 2, 3 ... within a guest
+    std::string kind;           ///< "snapshot", "commit"
+    JobState state = JobState::Running;
+    Bytes done, total;          ///< total 0: not known
+    std::string error_kind, error;  ///< of a job that failed: kind_name(), and the message
+    std::vector<DiskSnapshot> snapshots;
+    friend bool operator==(const JobInfo&, const JobInfo&) = default;
+};
+
 /// Something that happened: "started", "paused", "resumed", "reset", "power-button", "powered-off", "crashed",
-/// "stopped", "disk-error" (the guest is paused for it), "device-needs-reset", "balloon", "debugger-attached", "debugger-detached".
+/// "stopped", "disk-error" (the guest is paused for it), "device-needs-reset", "balloon", "debugger-attached", "debugger-detached", "job-ended".
 struct Event {
     uint64_t number = 0;        ///< 1, 2, 3 ... within a guest
     Nanoseconds time{};         ///< since 1970-01-01 UTC
@@ -110,6 +156,12 @@ std::string to_json(const std::vector<DeviceInfo>&);
 std::string to_json(const Counters&);
 std::string to_json(const EngineStats&);
 std::string to_json(const Event&);
+std::string to_json(const std::vector<DiskState>&);
+std::string to_json(const JobInfo&);
+std::string to_json(const std::vector<JobInfo>&);
+std::string to_json(const LimitsRequest&);
+std::string to_json(const SnapshotRequest&);
+std::string to_json(const CommitRequest&);
 std::string to_json(const ExitReport&);
 std::string to_json(const Error&);  ///< as ApiError
 
@@ -119,6 +171,13 @@ Result<std::vector<DeviceInfo>> devices_from_json(std::string_view);
 Result<Counters> counters_from_json(std::string_view);
 Result<EngineStats> engine_stats_from_json(std::string_view);
 Result<Event> event_from_json(std::string_view);
+Result<std::vector<DiskState>> disks_from_json(std::string_view);
+Result<JobInfo> job_from_json(std::string_view);
+Result<std::vector<JobInfo>> jobs_from_json(std::string_view);
+/// Requests. Errors: Usage, naming the field; also for a field that there is not.
+Result<LimitsRequest> limits_request_from_json(std::string_view);
+Result<SnapshotRequest> snapshot_request_from_json(std::string_view);
+Result<CommitRequest> commit_request_from_json(std::string_view);
 Result<ExitReport> exit_report_from_json(std::string_view);
 /// The Error an error answer carries.
 Result<Error> error_from_json(std::string_view);

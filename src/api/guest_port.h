@@ -31,6 +31,16 @@ class GuestPort {
     /// Ends the guest now, as pulling the plug; disks are flushed.
     virtual Result<> power_off() = 0;
 
+    virtual std::vector<DiskState> disks() const = 0;
+    /// From now on. Errors: NotFound, Conflict.
+    virtual Result<> limit_disk(const LimitsRequest& request) = 0;
+    /// Begins a job. Errors: NotFound (no such disk), Usage (none that could be taken), Conflict (another job runs).
+    virtual Result<JobInfo> snapshot_disks(const SnapshotRequest& request) = 0;
+    virtual Result<JobInfo> commit_disk(const CommitRequest& request) = 0;
+    virtual std::vector<JobInfo> jobs() const = 0;
+    /// It ends soon, as a failed one. Errors: NotFound (it does not run).
+    virtual Result<> cancel_job(uint64_t id) = 0;
+
     virtual ConsoleHub& console() = 0;
     virtual EventLog& events() = 0;
 };

@@ -20,6 +20,10 @@ template <typename T>
 Result<T> answer(std::string_view text) {
     return decode_text<T>(text, UnknownKeys::Ignore, ErrorKind::Corrupt);
 }
+template <typename T>
+Result<T> request(std::string_view text) {
+    return decode_text<T>(text, UnknownKeys::Refuse, ErrorKind::Usage);
+}
 }  // namespace
 
 std::string_view kind_name(ErrorKind kind) {
@@ -56,6 +60,12 @@ std::string to_json(const std::vector<DeviceInfo>& v) { return dump(encode(v)); 
 std::string to_json(const Counters& v) { return dump(encode(v)); }
 std::string to_json(const EngineStats& v) { return dump(encode(v)); }
 std::string to_json(const Event& v) { return dump(encode(v)); }
+std::string to_json(const std::vector<DiskState>& v) { return dump(encode(v)); }
+std::string to_json(const JobInfo& v) { return dump(encode(v)); }
+std::string to_json(const std::vector<JobInfo>& v) { return dump(encode(v)); }
+std::string to_json(const LimitsRequest& v) { return dump(encode(v)); }
+std::string to_json(const SnapshotRequest& v) { return dump(encode(v)); }
+std::string to_json(const CommitRequest& v) { return dump(encode(v)); }
 std::string to_json(const ExitReport& v) { return dump(encode(v)); }
 std::string to_json(const Error& v) { return dump(encode(ApiError{std::string(kind_name(v.kind())), v.message()})); }
 
@@ -64,6 +74,12 @@ Result<std::vector<DeviceInfo>> devices_from_json(std::string_view text) { retur
 Result<Counters> counters_from_json(std::string_view text) { return answer<Counters>(text); }
 Result<EngineStats> engine_stats_from_json(std::string_view text) { return answer<EngineStats>(text); }
 Result<Event> event_from_json(std::string_view text) { return answer<Event>(text); }
+Result<std::vector<DiskState>> disks_from_json(std::string_view text) { return answer<std::vector<DiskState>>(text); }
+Result<JobInfo> job_from_json(std::string_view text) { return answer<JobInfo>(text); }
+Result<std::vector<JobInfo>> jobs_from_json(std::string_view text) { return answer<std::vector<JobInfo>>(text); }
+Result<LimitsRequest> limits_request_from_json(std::string_view text) { return request<LimitsRequest>(text); }
+Result<SnapshotRequest> snapshot_request_from_json(std::string_view text) { return request<SnapshotRequest>(text); }
+Result<CommitRequest> commit_request_from_json(std::string_view text) { return request<CommitRequest>(text); }
 Result<ExitReport> exit_report_from_json(std::string_view text) { return answer<ExitReport>(text); }
 
 Result<Error> error_from_json(std::string_view text) {

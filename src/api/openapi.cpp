@@ -16,6 +16,14 @@ constexpr Route kRoutes[] = {
     {"POST", "/v1/reset", Operation::Reset, "reset", "Press the reset button", "", "", ""},
     {"POST", "/v1/power-button", Operation::PowerButton, "powerButton", "Press the ACPI power button", "", "", ""},
     {"POST", "/v1/power-off", Operation::PowerOff, "powerOff", "Pull the plug", "", "", ""},
+    {"GET", "/v1/disks", Operation::GetDisks, "getDisks", "Its disks as they are now", "[]DiskState", "", ""},
+    {"POST", "/v1/disks/limits", Operation::LimitDisk, "limitDisk", "Change a disk's limits (LimitsRequest)", "", "", "application/json"},
+    {"POST", "/v1/disks/snapshot", Operation::SnapshotDisks, "snapshotDisks",
+     "Begin a snapshot of disks, all at one moment (SnapshotRequest); the event job-ended tells when it is there", "JobInfo", "", "application/json"},
+    {"POST", "/v1/disks/commit", Operation::CommitDisk, "commitDisk", "Begin to fold a disk's image into the one below it (CommitRequest)", "JobInfo", "",
+     "application/json"},
+    {"GET", "/v1/jobs", Operation::GetJobs, "getJobs", "The last jobs, the newest last", "[]JobInfo", "", ""},
+    {"POST", "/v1/jobs/cancel", Operation::CancelJob, "cancelJob", "Cut a job off", "", "job", ""},
     {"GET", "/v1/events", Operation::GetEvents, "getEvents", "Events: those after number `after`, then new ones as they come",
      "text/event-stream", "after", ""},
     {"GET", "/v1/console", Operation::GetConsole, "getConsole",
@@ -29,6 +37,7 @@ constexpr Route kRoutes[] = {
 
 Json schema_of(const std::string*) { return {{"type", "string"}}; }
 Json schema_of(const Bytes*) { return {{"type", "integer"}, {"format", "int64"}, {"minimum", 0}}; }
+Json schema_of(const std::chrono::seconds*) { return {{"type", "integer"}, {"minimum", 0}, {"maximum", 86'400}}; }
 Json schema_of(const Nanoseconds*) { return {{"type", "integer"}, {"format", "int64"}}; }
 template <typename T>
     requires std::is_integral_v<T>
@@ -49,6 +58,8 @@ Json reference(std::string_view name) { return {{"$ref", "#/components/schemas/"
 
 Json schema_of(const Counters*) { return reference("Counters"); }
 Json schema_of(const std::vector<CounterGroup>*) { return {{"type", "array"}, {"items", reference("CounterGroup")}}; }
+Json schema_of(const std::vector<std::string>*) { return {{"type", "array"}, {"items", {{"type", "string"}}}}; }
+Json schema_of(const std::vector<DiskSnapshot>*) { return {{"type", "array"}, {"items", reference("DiskSnapshot")}}; }
 Json schema_of(const std::vector<VcpuStats>*) { return {{"type", "array"}, {"items", reference("VcpuStats")}}; }
 
 struct SchemaMaker {
@@ -117,7 +128,10 @@ std::string openapi_document() {
     const Json schemas = {{"GuestInfo", object_schema<GuestInfo>()}, {"DeviceInfo", object_schema<DeviceInfo>()},
                           {"Event", object_schema<Event>()},         {"Counters", counters},
                           {"CounterGroup", object_schema<CounterGroup>()}, {"VcpuStats", object_schema<VcpuStats>()},
-                          {"EngineStats", object_schema<EngineStats>()}, {"ApiError", object_schema<ApiError>()}};
+                          {"EngineStats", object_schema<EngineStats>()},
+                          {"DiskState", object_schema<DiskState>()}, {"LimitsRequest", object_schema<LimitsRequest>()},
+                          {"SnapshotRequest", object_schema<SnapshotRequest>()}, {"CommitRequest", object_schema<CommitRequest>()},
+                          {"DiskSnapshot", object_schema<DiskSnapshot>()}, {"JobInfo", object_schema<JobInfo>()}, {"ApiError", object_schema<ApiError>()}};
     return dump({{"openapi", "3.1.0"},
                  {"info", {{"title", "Yado guest control socket"}, {"version", "1"}}},
                  {"paths", paths},

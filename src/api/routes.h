@@ -10,6 +10,7 @@ namespace yado::api {
 enum class Operation : uint8_t {
     GetGuest, GetDevices, GetCounters, GetEngine, GetEvents, GetConsole, TypeConsole, ResizeConsole, GetOpenApi,
     Pause, Resume, Reset, PowerButton, PowerOff,
+    GetDisks, LimitDisk, SnapshotDisks, CommitDisk, GetJobs, CancelJob,
 };
 
 struct Route {

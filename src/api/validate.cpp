@@ -12,6 +12,7 @@ namespace {
 
 constexpr Bytes kLeastMemory = 4_MiB;  // as machine/layout.cpp wants
 constexpr Bytes kMemoryStep = 1_MiB;
+constexpr Bytes kLeastWriteback = 1_MiB;
 
 /// FNV-1a: a fixed MAC address for a fixed name, not a secret.
 uint32_t hash_of(std::string_view text) {
@@ -54,6 +55,15 @@ Result<> check_disk(const DiskConfig& disk) {
         return fail(ErrorKind::Usage, "disk {}: {} queues; 1 to {} are possible", disk.id, disk.queues, kMaxDiskQueues);
     if (disk.reconnect > 0 && disk.path.find("://") == disk.path.npos)
         return fail(ErrorKind::Usage, "disk {}: reconnect= is for NBD servers (path=nbd://...); leave it out", disk.id);
+    const bool held_back = disk.writeback_limit.value() > 0 || disk.writeback_age.count() > 0;
+    if (held_back && (disk.cache == DiskCache::None || disk.cache == DiskCache::Writethrough))
+        return fail(ErrorKind::Usage, "disk {}: with cache=none and cache=writethrough nothing waits in the page cache; leave writeback-limit and writeback-age out", disk.id);
+    if (disk.writeback_limit.value() > 0 && disk.writeback_limit < kLeastWriteback)
+        return fail(ErrorKind::Usage, "disk {}: writeback-limit={} is too little; the least is {}", disk.id, to_string(disk.writeback_limit), to_string(kLeastWriteback));
+    if (held_back && disk.path.find("://") != disk.path.npos)
+        return fail(ErrorKind::Usage, "disk {}: writeback-limit and writeback-age are for files of this host; leave them out", disk.id);
+    if (disk.limits.burst.count() > 0 && disk.limits.iops == 0 && disk.limits.bps.value() == 0)
+        return fail(ErrorKind::Usage, "disk {}: burst= without limit-iops or limit-bps means nothing; leave it out", disk.id);
     const bool printable = std::ranges::all_of(disk.serial, [](char c) { return c >= ' ' && c <= '~'; });
     if (disk.serial.size() > 20 || !printable)
         return fail(ErrorKind::Usage, "disk {}: serial \"{}\" is not at most 20 ASCII characters", disk.id, disk.serial);

@@ -40,6 +40,7 @@ class CommandLine {
         add_run();
         add_listing();
         add_living();
+        add_disks_of_guests();
         add_image();
         add_disk();
         add_others();
@@ -111,7 +112,7 @@ class CommandLine {
         field(sub, "kernel", "FILE", "bzImage, PVH or multiboot ELF");
         field(sub, "initrd", "FILE", "initial RAM disk");
         field(sub, "append", "TEXT", "kernel command line; added to an image's");
-        field(sub, "disk", "KEY=VALUE,...", "a disk: path, format, readonly, snapshot, backing, cache, discard, queues, serial, aio, reconnect, on-error, id; may be repeated");
+        field(sub, "disk", "KEY=VALUE,...", "a disk: path, format, readonly, snapshot, backing, cache, discard, queues, serial, aio, reconnect, on-error, limit-iops, limit-bps, burst, writeback-limit, writeback-age, id; may be repeated");
         field(sub, "net", "KEY=VALUE,...", "a network interface: user or none; mac, forward, hostname, dns, restrict, id; may be repeated");
         field(sub, "console", "stdio|pty|none|file=PATH|socket=PATH", "where the serial console is (default stdio)");
         field(sub, "console_device", "serial|virtio", "what carries the console: the serial port (default), or virtio-console (hvc0)");
@@ -154,6 +155,26 @@ class CommandLine {
         guest_name(rm, name_);
         for (const auto& [word, help] : {std::pair{"pause", "stop a guest's vCPUs"}, {"resume", "let a paused guest go on"}, {"reset", "press a guest's reset button"}})
             guest_name(verb(app_, word, help, plain([this, word = std::string(word)] { return post_verb(name_, word); })), name_);
+    }
+    void add_disks_of_guests() {
+        CLI::App* snapshot = verb(app_, "snapshot", "take a snapshot of a running guest's disks, all at one moment", plain([this] {
+                                      snapshot_.format = format_;
+                                      return snapshot_guest(snapshot_);
+                                  }));
+        guest_name(snapshot, snapshot_.guest);
+        snapshot->add_option("NAME", snapshot_.name, "of the snapshot: goes into the names of its files")->required()->type_name("NAME");
+        snapshot->add_flag("--disk-only", snapshot_.disk_only, "the disks, without the guest's memory");
+        snapshot->add_option("--disk", snapshot_.disks, "only this disk; may be repeated")->type_name("ID")->allow_extra_args(false);
+        json_flag(snapshot);
+        CLI::App* commit = verb(app_, "commit", "fold a disk's image into the one below it, while the guest runs", plain([this] { return commit_guest(commit_); }));
+        guest_name(commit, commit_.guest);
+        commit->add_option("DISK", commit_.disk, "id of the disk: disk0")->required()->type_name("ID");
+        CLI::App* limit = verb(app_, "limit", "change how much of a disk a guest may use", plain([this] { return limit_guest(limit_); }));
+        guest_name(limit, limit_.guest);
+        limit->add_option("DISK", limit_.disk, "id of the disk: disk0")->required()->type_name("ID");
+        limit->add_option("--iops", limit_.iops, "operations a second; 0: no limit")->type_name("N");
+        limit->add_option("--bps", limit_.bps, "bytes a second: 50M; 0: no limit")->type_name("SIZE");
+        limit->add_option("--burst", limit_.burst, "seconds' worth that an idle disk saves up")->type_name("SECONDS")->check(CLI::Range(0u, 86'400u));
     }
     void add_image() {
         CLI::App* image = app_.add_subcommand("image", "images that guests boot from");
@@ -204,6 +225,9 @@ class CommandLine {
     RunOptions run_;
     PsOptions ps_;
     StopOptions stop_;
+    SnapshotOptions snapshot_;
+    CommitOptions commit_;
+    LimitOptions limit_;
     DiskCommands disk_;
     std::string name_, shell_, image_what_, image_name_, image_size_ = "2G";
     Format format_ = Format::Text;

@@ -24,7 +24,8 @@ bool ends_within(const Fd& process, std::chrono::milliseconds time) {
 
 Result<> press(const control::RuntimeDir::Found& found, std::string_view verb) {
     auto client = YADO_TRY(control::Client::connect(found.socket(), std::chrono::seconds(5)));
-    return client.post(verb);
+    YADO_TRY(client.post(verb));
+    return {};
 }
 
 Result<> force_off(const control::RuntimeDir::Found& found, const Fd& process) {

@@ -48,6 +48,28 @@ Result<> stop_guest(const StopOptions& options);
 /// pause, resume, reset: one POST.
 Result<> post_verb(const std::string& name, const std::string& verb);
 
+struct SnapshotOptions {
+    std::string guest, name;
+    bool disk_only = false;
+    std::vector<std::string> disks;  ///< ids; none: all that the guest may write to
+    Format format = Format::Text;
+};
+Result<> snapshot_guest(const SnapshotOptions& options);
+
+struct CommitOptions {
+    std::string guest, disk;
+};
+Result<> commit_guest(const CommitOptions& options);
+
+/// What is not given stays.
+struct LimitOptions {
+    std::string guest, disk;
+    std::optional<uint32_t> iops;
+    std::optional<std::string> bps;  ///< a size
+    std::optional<uint32_t> burst;   ///< seconds
+};
+Result<> limit_guest(const LimitOptions& options);
+
 Result<> remove_guest(const std::string& name);
 
 Result<> image_build(const std::string& what, const std::string& name, const std::string& size, bool force);

@@ -68,7 +68,7 @@ std::vector<EngineFinding> probe_engines(const std::string& verdict_file) {
     const KvmVerdict kvm = probe_anew(KvmVerdictFile(verdict_file));
     return {
         {.name = "kvm", .present = access("/dev/kvm", F_OK) == 0, .works = kvm.usable, .chosen = kvm.usable, .detail = kvm.reason},
-        {.name = "bt", .present = true, .works = true, .chosen = !kvm.usable, .detail = "software engine, needs nothing of the host; tier: interpreter"},
+        {.name = "bt", .present = true, .works = true, .chosen = !kvm.usable, .detail = "binary translator, needs nothing of the host"},
     };
 }
 

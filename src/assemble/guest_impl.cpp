@@ -30,7 +30,8 @@ Result<> GuestImpl::assemble() {
     YADO_TRY(engine_.engine->map_memory(memory_));
     YADO_TRY(make_chipset());
     plugged_ = YADO_TRY(Plugged::create({config_, *chipset_, *engine_.engine, io_.executor(), feed_,
-                                         [this](std::string reason) { run_->host_pauses("disk-error", std::move(reason)); }}));
+                                         [this](std::string reason) { run_->host_pauses("disk-error", std::move(reason)); },
+                                         [this](std::string_view kind, std::string_view detail) { events_.add(kind, detail); }}));
     chipset_->list(inventory_);
     plugged_->list(inventory_);
     YADO_TRY(make_processors());

@@ -42,6 +42,12 @@ class GuestImpl final : public Guest, private api::GuestPort {
     std::vector<api::DeviceInfo> devices() const override;
     api::Counters counters() const override;
     api::EngineStats engine_stats() const override;
+    std::vector<api::DiskState> disks() const override;
+    Result<> limit_disk(const api::LimitsRequest& request) override;
+    Result<api::JobInfo> snapshot_disks(const api::SnapshotRequest& request) override;
+    Result<api::JobInfo> commit_disk(const api::CommitRequest& request) override;
+    std::vector<api::JobInfo> jobs() const override;
+    Result<> cancel_job(uint64_t id) override;
     Result<> pause() override;
     Result<> resume() override;
     Result<> reset() override;
@@ -53,6 +59,13 @@ class GuestImpl final : public Guest, private api::GuestPort {
     api::RunState state() const;
     std::vector<api::DeviceInfo> list_devices() const;
     api::Counters count() const;
+    /// With the plugged parts, which stay meanwhile. Errors: Conflict (before the machine is there, after its end).
+    template <typename F>
+    std::invoke_result_t<F&, Plugged&> with_parts(F f) const {
+        const std::shared_lock lock(parts_mutex_);
+        if (!parts_there_) return fail(ErrorKind::Conflict, "the guest is {}", api::to_string(state()));
+        return f(*plugged_);
+    }
     api::EngineStats ask_engine() const;
     Result<> on_control(std::function<Result<>(vm::RunControl&)> verb) const;
     Result<> assemble();

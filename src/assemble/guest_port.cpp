@@ -71,6 +71,29 @@ api::EngineStats GuestImpl::engine_stats() const {
     return parts_there_ ? ask_engine() : last_engine_stats_;
 }
 
+std::vector<api::DiskState> GuestImpl::disks() const {
+    const std::shared_lock lock(parts_mutex_);
+    return parts_there_ ? plugged_->disks() : std::vector<api::DiskState>{};
+}
+
+Result<> GuestImpl::limit_disk(const api::LimitsRequest& request) {
+    return with_parts([&](Plugged& plugged) { return plugged.limit_disk(request); });
+}
+Result<api::JobInfo> GuestImpl::snapshot_disks(const api::SnapshotRequest& request) {
+    return with_parts([&](Plugged& plugged) { return plugged.jobs().snapshot(request); });
+}
+Result<api::JobInfo> GuestImpl::commit_disk(const api::CommitRequest& request) {
+    return with_parts([&](Plugged& plugged) { return plugged.jobs().commit(request); });
+}
+Result<> GuestImpl::cancel_job(uint64_t id) {
+    return with_parts([&](Plugged& plugged) { return plugged.jobs().cancel(id); });
+}
+
+std::vector<api::JobInfo> GuestImpl::jobs() const {
+    const std::shared_lock lock(parts_mutex_);
+    return parts_there_ ? plugged_->jobs().list() : std::vector<api::JobInfo>{};
+}
+
 api::EngineStats GuestImpl::ask_engine() const {
     api::EngineStats all{engine_.engine->name(), {}};
     for (uint32_t n = 0; n < config_.cpus; ++n) {

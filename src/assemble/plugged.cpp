@@ -54,7 +54,24 @@ storage::DiskConfig storage_config(const api::DiskConfig& config) {
             .backing = backing_of(config.backing),
             .cache = cache_of(config.cache),
             .reconnect = std::chrono::seconds(config.reconnect),
-            .discard = config.discard};
+            .discard = config.discard,
+            .writeback = {.limit = config.writeback_limit, .age = config.writeback_age}};
+}
+
+storage::Limits limits_of(const api::DiskLimits& limits) { return {.operations = limits.iops, .bytes = limits.bps, .burst = limits.burst}; }
+
+api::DiskLimits limits_of(const storage::Limits& limits) {
+    return {.iops = static_cast<uint32_t>(limits.operations), .bps = limits.bytes, .burst = std::chrono::duration_cast<std::chrono::seconds>(limits.burst)};
+}
+
+api::DiskState state_of(const std::string& id, const storage::LiveDisk& disk) {
+    api::DiskState state{.id = id, .path = {}, .format = {}, .chain = {}, .size = disk.size(), .readonly = disk.readonly(), .limits = limits_of(disk.limits())};
+    const auto& layers = disk.layers();
+    if (layers.empty()) return state;
+    state.path = layers[0].path;
+    state.format = layers[0].format->name();
+    for (const storage::Layer& below : std::span(layers).subspan(1)) state.chain.push_back(below.path);
+    return state;
 }
 
 /// What the user reads, and what is to be done.
@@ -81,7 +98,7 @@ Result<net::UserConfig> user_config(const api::NetConfig& config) {
 
 }  // namespace
 
-Plugged::Plugged(const Wiring& wiring) : wiring_(wiring), doorbells_(wiring.engine) {}
+Plugged::Plugged(const Wiring& wiring) : wiring_(wiring), doorbells_(wiring.engine), jobs_({wiring.executor, [this] { return list_disks(); }, wiring.event}) {}
 
 Plugged::~Plugged() { (void)close(); }
 
@@ -110,7 +127,8 @@ Result<> Plugged::plug_disk(const api::DiskConfig& config) {
     Disk& disk = disks_.back();
     storage::LiveConfig live{.disk = storage_config(config),
                              .on_error = config.on_error == api::DiskOnError::Report ? storage::OnError::Report : storage::OnError::Pause,
-                             .kept_back = [this, id = config.id](const Error& error) { wiring_.disk_failed(failure_text(id, error)); }};
+                             .kept_back = [this, id = config.id](const Error& error) { wiring_.disk_failed(failure_text(id, error)); },
+                             .limits = limits_of(config.limits)};
     disk.image = YADO_TRY(io::finish_on(wiring_.executor, storage::LiveDisk::open(wiring_.executor, std::move(live))));
     const std::string& serial = config.serial.empty() ? config.id : config.serial;
     auto device = YADO_TRY(virtio::Blk::create(*disk.image, {.id = config.id, .serial = serial, .queues = config.queues, .attachment = disk.image.get()}));
@@ -159,6 +177,9 @@ void Plugged::count_now(api::Counters& counters) const {
         put(d.id, "errors", c.errors);
         put(d.id, "read_bytes", c.bytes_read);
         put(d.id, "written_bytes", c.bytes_written);
+        const auto& limited = d.image->throttle_counters();
+        put(d.id, "delayed", limited.delayed);
+        put(d.id, "delayed_microseconds", static_cast<uint64_t>(limited.waited.count() / 1000));
     }
     for (const Nic& n : nics_) {
         const auto c = n.backend->counters();
@@ -168,7 +189,34 @@ void Plugged::count_now(api::Counters& counters) const {
     }
 }
 
+std::vector<DiskJobs::Disk> Plugged::list_disks() const {
+    std::vector<DiskJobs::Disk> list;
+    for (const Disk& d : disks_)
+        if (d.image) list.push_back({d.id, d.image.get()});
+    return list;
+}
+
+std::vector<api::DiskState> Plugged::disks() {
+    return io::call_on(wiring_.executor, [&] {
+        std::vector<api::DiskState> list;
+        for (const auto& [id, image] : list_disks()) list.push_back(state_of(id, *image));
+        return list;
+    });
+}
+
+Result<> Plugged::limit_disk(const api::LimitsRequest& request) {
+    return io::call_on(wiring_.executor, [&]() -> Result<> {
+        for (const auto& [id, image] : list_disks()) {
+            if (id != request.disk) continue;
+            image->change_limits(limits_of(request.limits));
+            return {};
+        }
+        return fail(ErrorKind::NotFound, "there is no disk {}", request.disk);
+    });
+}
+
 Result<> Plugged::close() {
+    jobs_.close();
     wiring_.console.disconnect();
     functions_.clear();
     if (!nics_.empty()) io::call_on(wiring_.executor, [this] { nics_.clear(); });

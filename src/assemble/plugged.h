@@ -7,6 +7,7 @@
 #include "api/guest_config.h"
 #include "assemble/chipset.h"
 #include "assemble/console_feed.h"
+#include "assemble/disk_jobs.h"
 #include "link/packet_port.h"
 #include "storage/live/live_disk.h"
 #include "virtio/pci/virtio_pci.h"
@@ -28,6 +29,8 @@ class Plugged {
         ConsoleFeed& console;  ///< a virtio console connects itself
         /// A disk keeps requests back until the guest is resumed: one line with the reason. Executor's thread.
         std::function<void(std::string reason)> disk_failed;
+        /// As the guest's events. Executor's thread.
+        std::function<void(std::string_view kind, std::string_view detail)> event;
     };
     /// Opens and locks every disk, sets up every back end. Errors name the device: "disk0: ...".
     static Result<std::unique_ptr<Plugged>> create(const Wiring& wiring);
@@ -35,6 +38,10 @@ class Plugged {
 
     void list(vm::Inventory& inventory);
     void count(api::Counters& counters);
+    DiskJobs& jobs() { return jobs_; }
+    std::vector<api::DiskState> disks();
+    /// Errors: NotFound.
+    Result<> limit_disk(const api::LimitsRequest& request);
     /// Ends the devices, flushes and closes the disks. vCPUs are stopped. Once; later calls do nothing.
     /// Errors: the first that a disk reports.
     Result<> close();
@@ -46,6 +53,7 @@ class Plugged {
     Result<> plug_net(const api::NetConfig& config);
     Result<> plug_standard();
     void count_now(api::Counters& counters) const;
+    std::vector<DiskJobs::Disk> list_disks() const;
 
     /// KVM's ioeventfd behind the transport's wish.
     class EngineDoorbells final : public virtio::Doorbells {
@@ -72,6 +80,7 @@ class Plugged {
     Wiring wiring_;
     EngineDoorbells doorbells_;
     std::vector<Disk> disks_;
+    DiskJobs jobs_;
     std::vector<Nic> nics_;
     std::vector<std::unique_ptr<virtio::VirtioPci>> functions_;
     unsigned next_slot_ = 1;

@@ -29,6 +29,20 @@ Result<> resize(api::ConsoleHub& hub, std::string_view target) {
     return {};
 }
 
+Answer begun(const Result<api::JobInfo>& job) { return job ? json(api::to_json(*job)) : error_answer(job.error()); }
+
+Result<> limit_disk(api::GuestPort& port, std::string_view body) { return port.limit_disk(YADO_TRY(api::limits_request_from_json(body))); }
+Result<api::JobInfo> snapshot_disks(api::GuestPort& port, std::string_view body) {
+    return port.snapshot_disks(YADO_TRY(api::snapshot_request_from_json(body)));
+}
+Result<api::JobInfo> commit_disk(api::GuestPort& port, std::string_view body) { return port.commit_disk(YADO_TRY(api::commit_request_from_json(body))); }
+
+Result<> cancel_job(api::GuestPort& port, std::string_view target) {
+    const auto job = YADO_TRY(query_number(target, "job"));
+    if (!job) return fail(ErrorKind::Usage, "job is needed: its number");
+    return port.cancel_job(*job);
+}
+
 }  // namespace
 
 unsigned http_status(ErrorKind kind) {
@@ -96,6 +110,12 @@ Answer perform(const api::Route& route, const Request& request, api::GuestPort& 
     case api::Operation::PowerOff: return done(port.power_off());
     case api::Operation::TypeConsole: return done(type(port.console(), request.body));
     case api::Operation::ResizeConsole: return done(resize(port.console(), request.target));
+    case api::Operation::GetDisks: return json(api::to_json(port.disks()));
+    case api::Operation::LimitDisk: return done(limit_disk(port, request.body));
+    case api::Operation::SnapshotDisks: return begun(snapshot_disks(port, request.body));
+    case api::Operation::CommitDisk: return begun(commit_disk(port, request.body));
+    case api::Operation::GetJobs: return json(api::to_json(port.jobs()));
+    case api::Operation::CancelJob: return done(cancel_job(port, request.target));
     case api::Operation::GetEvents:
     case api::Operation::GetConsole: break;  // streams
     }

@@ -93,16 +93,10 @@ Result<Client::Reply> Client::exchange(std::string_view method, std::string_view
     return Reply{parser.get().result_int(), std::move(parser.get().body())};
 }
 
-Result<std::string> Client::get(std::string_view target) {
-    Reply reply = YADO_TRY(exchange("GET", target, {}));
+Result<std::string> Client::ask(std::string_view method, std::string_view target, std::string_view body) {
+    Reply reply = YADO_TRY(exchange(method, target, body));
     if (reply.status / 100 != 2) return std::unexpected(error_of(reply.status, reply.body));
     return std::move(reply.body);
-}
-
-Result<> Client::post(std::string_view target, std::string_view body) {
-    const Reply reply = YADO_TRY(exchange("POST", target, body));
-    if (reply.status / 100 != 2) return std::unexpected(error_of(reply.status, reply.body));
-    return {};
 }
 
 Result<Client::Stream> Client::stream(std::string_view target, Direction direction) && {

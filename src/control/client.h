@@ -15,9 +15,9 @@ class Client {
     /// Errors: NotFound (no socket), Unreachable (nobody listens), Denied.
     static Result<Client> connect(const std::string& socket_path, Nanoseconds patience = std::chrono::seconds(10));
 
-    /// The body of a good answer. Errors: what the guest answered, Unreachable (hung up), TimedOut.
-    Result<std::string> get(std::string_view target);
-    Result<> post(std::string_view target, std::string_view body = {});
+    /// The body of a good answer, "" where it has none. Errors: what the guest answered, Unreachable (hung up), TimedOut.
+    Result<std::string> get(std::string_view target) { return ask("GET", target, {}); }
+    Result<std::string> post(std::string_view target, std::string_view body = {}) { return ask("POST", target, body); }
 
     /// A stream after its head: bytes come until end of file; what came with the head is in `first`.
     struct Stream {
@@ -34,6 +34,7 @@ class Client {
         unsigned status;
         std::string body;
     };
+    Result<std::string> ask(std::string_view method, std::string_view target, std::string_view body);
     Result<Reply> exchange(std::string_view method, std::string_view target, std::string_view body);
     Result<> send_all(std::string_view bytes);
     Result<size_t> receive(std::string& into);

@@ -155,7 +155,13 @@ io::Task<Result<>> BlockImage::commit_if_many() {
     co_return co_await commit();
 }
 
-io::Task<Result<>> BlockImage::flush_at_close() {
+io::Task<Result<>> BlockImage::settle() {
+    const auto pass = co_await or_return(gate_.enter());
+    co_return co_await write_all_down();
+}
+
+io::Task<Result<>> BlockImage::write_all_down() {
+    if (readonly()) co_return Result<>{};
     co_await or_return(co_await commit());
     if (writing_) co_return co_await finish();
     co_return Result<>{};
@@ -163,7 +169,7 @@ io::Task<Result<>> BlockImage::flush_at_close() {
 
 io::Task<Result<>> BlockImage::close() {
     co_await gate_.close();
-    Result<> result = co_await flush_at_close();
+    Result<> result = co_await write_all_down();
     if (options_.backing) {
         auto below = co_await options_.backing->close();
         if (result) result = std::move(below);

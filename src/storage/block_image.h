@@ -20,7 +20,7 @@
 
 namespace yado::storage {
 
-class BlockImage : public block::DiskImage {
+class BlockImage : public block::DiskImage, public ChainLink {
   public:
     Bytes size() const override { return size_; }
     bool readonly() const override { return file_->readonly(); }
@@ -33,6 +33,11 @@ class BlockImage : public block::DiskImage {
     io::Task<Result<>> discard(Bytes offset, Bytes length) override;
     io::Task<Result<block::Extent>> map(Bytes offset, Bytes length) override;
     io::Task<Result<>> close() override;
+
+    // ChainLink
+    ImageFile& file() override { return *file_; }
+    std::unique_ptr<block::DiskImage>& below() override { return options_.backing; }
+    io::Task<Result<>> settle() override;
 
   protected:
     /// A range of the disk that lies in one piece.
@@ -92,7 +97,7 @@ class BlockImage : public block::DiskImage {
     io::Task<Result<>> write_new(uint64_t at, uint64_t length, std::span<const iovec> from);
     io::Task<Result<>> zero_part(uint64_t at, uint64_t length, bool unmap);
     io::Task<Result<>> commit_if_many();
-    io::Task<Result<>> flush_at_close();
+    io::Task<Result<>> write_all_down();
 
     RangeLock blocks_;   ///< held by who gives a block its place
     RangeLock tables_;   ///< {0, 1}: held by who writes tables or begins to write

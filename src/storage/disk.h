@@ -8,7 +8,9 @@
 #include "block/disk_image.h"
 #include "io/executor.h"
 #include "storage/chain/backing.h"
+#include "storage/chain/chain.h"
 #include "storage/file/async_io.h"
+#include "storage/file/writeback_file.h"
 
 namespace yado::storage {
 
@@ -29,7 +31,19 @@ struct DiskConfig {
     CacheMode cache = CacheMode::Writeback;
     std::chrono::seconds reconnect{0};  ///< how long a lost NBD server is waited for; 0: not at all
     bool discard = true;         ///< off: the guest's discards are ignored, and its zeroes keep their space
+    WritebackPolicy writeback;
 };
+
+/// What of it concerns the images.
+ChainConfig chain_config(const DiskConfig& config);
+
+struct DiskLayers {
+    std::unique_ptr<block::DiskImage> image;
+    std::vector<Layer> layers;  ///< the chain, where `image` is its top; empty where a throw-away layer lies over it
+};
+/// The images, without what the user asks for whatever they are (policy_image.h). Errors: as open_disk's.
+io::Task<Result<DiskLayers>> open_layers(io::Executor& executor, DiskConfig config);
+std::unique_ptr<block::DiskImage> with_policy_of(const DiskConfig& config, std::unique_ptr<block::DiskImage> image);
 
 /// Opens, locks and stacks. The executor's thread. Errors: as open_chain's; Usage (unknown format; readonly and snapshot
 /// together).

@@ -58,6 +58,23 @@ struct CreateOptions {
     std::optional<Parent> parent;
 };
 
+/// What an open image lets be done to its place in a chain while a guest uses it. Executor's thread.
+class ChainLink {
+  public:
+    virtual ~ChainLink() = default;
+    virtual ImageFile& file() = 0;
+    /// What shows through; to be exchanged for another that shows the same, while nothing is in flight.
+    virtual std::unique_ptr<block::DiskImage>& below() = 0;
+    /// All that was written is on the disk, and nothing left to be done by close(). Nothing is written meanwhile.
+    virtual io::Task<Result<>> settle() = 0;
+    /// settle(), and nothing is written any more; others may read the file.
+    io::Task<Result<>> become_base();
+    /// Format::set_backing of the open image. Nothing is in flight. Errors: as there.
+    virtual io::Task<Result<>> name_parent(CreateOptions::Parent parent);
+};
+/// Every format's images are one. nullptr: a layer over images (snapshot=on, a policy).
+ChainLink* chain_link(block::DiskImage& image);
+
 enum class SnapshotVerb : uint8_t { Create, Delete, Rollback };
 
 enum class Repair : uint8_t { No, Leaks, All };

@@ -37,6 +37,18 @@ io::Task<Result<>> Format::set_backing(ImageFile& file, const std::optional<Crea
     co_return fail(ErrorKind::Failed, "disk {}: {} images have no backing file that could be changed; use qcow2", file.name(), name());
 }
 
+io::Task<Result<>> ChainLink::become_base() {
+    co_await io::or_return(co_await settle());
+    file().end_writing();
+    co_return file().relock(LockUse::Read);
+}
+
+io::Task<Result<>> ChainLink::name_parent(CreateOptions::Parent) {
+    co_return fail(ErrorKind::Failed, "disk {}: its header cannot be changed while it is in use; use qcow2", file().name());
+}
+
+ChainLink* chain_link(block::DiskImage& image) { return dynamic_cast<ChainLink*>(&image); }
+
 io::Task<Result<>> Format::snapshot(ImageFile& file, SnapshotVerb, const std::string&) const {
     co_return fail(ErrorKind::Failed, "disk {}: {} has no snapshots; use qcow2", file.name(), name());
 }

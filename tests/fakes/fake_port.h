@@ -36,6 +36,24 @@ class FakePort : public api::GuestPort {
         if (on_power_off) on_power_off();
         return tell("power-off");
     }
+    std::vector<api::DiskState> disks() const override {
+        return {{.id = "disk0", .path = "/images/a.qcow2", .format = "qcow2", .chain = {}, .size = 1_GiB, .limits = *limits_.lock()}};
+    }
+    Result<> limit_disk(const api::LimitsRequest& request) override {
+        if (request.disk != "disk0") return fail(ErrorKind::NotFound, "there is no disk {}", request.disk);
+        *limits_.lock() = request.limits;
+        return {};
+    }
+    Result<api::JobInfo> snapshot_disks(const api::SnapshotRequest& request) override {
+        const Nanoseconds stall = std::chrono::microseconds(1500);
+        return end_job({.kind = "snapshot", .snapshots = {{"disk0", "/images/a." + request.name + ".qcow2", "/images/a.qcow2", "qcow2", stall}}});
+    }
+    Result<api::JobInfo> commit_disk(const api::CommitRequest& request) override {
+        if (request.disk == "disk0") return end_job({.kind = "commit"});
+        return end_job({.kind = "commit", .state = api::JobState::Failed, .error_kind = "not-found", .error = "there is no disk " + request.disk});
+    }
+    std::vector<api::JobInfo> jobs() const override { return *jobs_.lock(); }
+    Result<> cancel_job(uint64_t id) override { return fail(ErrorKind::NotFound, "job {} does not run", id); }
     api::ConsoleHub& console() override { return console_; }
     api::EventLog& events() override { return events_; }
 
@@ -57,6 +75,15 @@ class FakePort : public api::GuestPort {
         }
         return tell(event);
     }
+    /// One that has ended by the time it is asked for; the answer to its POST does not know that yet.
+    Result<api::JobInfo> end_job(api::JobInfo job) {
+        auto jobs = jobs_.lock();
+        job.id = jobs->size() + 1;
+        if (job.state == api::JobState::Running) job.state = api::JobState::Done;
+        jobs->push_back(job);
+        job.state = api::JobState::Running;
+        return job;
+    }
     Result<> tell(const char* event) {
         events_.add(event);
         return {};
@@ -65,6 +92,8 @@ class FakePort : public api::GuestPort {
     api::ConsoleHub console_;
     api::EventLog events_;
     Guarded<State, LockRank::Control> state_;
+    Guarded<api::DiskLimits, LockRank::Leaf> limits_;
+    mutable Guarded<std::vector<api::JobInfo>, LockRank::Leaf> jobs_;
 };
 
 }  // namespace yado::fakes

@@ -46,7 +46,7 @@ Result<Followed> open_claim(const Place& image, const BackingClaim& claim, Backi
         return Fd(below ? open_below(image.folder.get(), name, flags) : openat(image.folder.get(), name.c_str(), flags | O_CLOEXEC));
     };
     const bool absolute = claim.path.starts_with('/');
-    Followed found{.fd = {}, .place = {.path = absolute ? claim.path : folder_of(image.path) + "/" + claim.path, .folder = {}}};
+    Followed found{.fd = {}, .place = {.path = absolute ? claim.path : folder_of(image.path) + claim.path, .folder = {}}};
     if (found.place.path.starts_with("./")) found.place.path.erase(0, 2);
     found.place.path = printable(found.place.path);
     found.place.folder = open(folder_of(claim.path), O_PATH | O_DIRECTORY);

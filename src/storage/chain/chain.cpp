@@ -22,6 +22,11 @@ struct Link {
 
 bool same_file(const struct stat& a, const struct stat& b) { return a.st_dev == b.st_dev && a.st_ino == b.st_ino; }
 
+HostFileConfig top_config(const ChainConfig& config) {
+    return {.path = config.path, .readonly = config.readonly, .aio = config.aio, .direct = config.direct, .ignore_sync = config.ignore_sync,
+            .reconnect = config.reconnect};
+}
+
 class Walk {
   public:
     Walk(io::Executor& executor, const ChainConfig& config) : executor_(executor), config_(config) {}
@@ -36,13 +41,13 @@ class Walk {
 
   private:
     io::Task<Result<>> go_down() {
-        const HostFileConfig top{.path = config_.path, .readonly = config_.readonly, .aio = config_.aio, .direct = config_.direct,
-                                 .ignore_sync = config_.ignore_sync, .reconnect = config_.reconnect};
+        const HostFileConfig top = top_config(config_);
         const Format* format = co_await or_return(find_format(config_.format));
         if (is_nbd_uri(config_.path)) co_return co_await take_export(*format, top);
         auto fd = co_await or_return(open_host_fd(top));
         auto place = co_await or_return(place_of(config_.path));
         co_await or_return(add(std::move(fd), std::move(place), *format, top));
+        links_.back().file = limit_writeback(std::move(links_.back().file), config_.writeback, executor_);
         co_await or_return(co_await read_header());
         while (links_.back().layer.info.backing) co_await or_return(co_await step());
         co_return Result<>{};
@@ -134,6 +139,10 @@ class Walk {
 std::string Layer::id() const {
     const auto found = std::ranges::find(info.details, "id", [](const auto& detail) { return detail.first; });
     return found == info.details.end() ? "" : found->second;
+}
+
+Result<std::unique_ptr<ImageFile>> open_top_file(io::Executor& executor, const ChainConfig& config) {
+    return limit_writeback(YADO_TRY(open_host_file(executor, top_config(config))), config.writeback, executor);
 }
 
 io::Task<Result<Chain>> open_chain(io::Executor& executor, ChainConfig config) {

@@ -12,6 +12,7 @@
 #include "io/executor.h"
 #include "storage/chain/backing.h"
 #include "storage/file/async_io.h"
+#include "storage/file/writeback_file.h"
 #include "storage/format.h"
 
 namespace yado::storage {
@@ -30,7 +31,11 @@ struct ChainConfig {
     bool ignore_sync = false;
     bool discard = true;
     std::chrono::seconds reconnect{0};  ///< of an NBD export
+    WritebackPolicy writeback;   ///< of the top only
 };
+
+/// The top's own file, by the same rules. Errors: as open_host_file's.
+Result<std::unique_ptr<ImageFile>> open_top_file(io::Executor& executor, const ChainConfig& config);
 
 struct Layer {
     block::DiskImage* image = nullptr;  ///< owned by the one above it; the first by Chain

@@ -5,6 +5,7 @@
 //     const FileOp op{...}; const int64_t n = co_await io.run(op);    // bytes, or -errno
 #pragma once
 
+#include <fcntl.h>
 #include <sys/uio.h>
 
 #include <coroutine>
@@ -17,7 +18,13 @@
 namespace yado::storage {
 
 struct FileOp {
-    enum class Kind : uint8_t { Readv, Writev, DataSync, Fallocate };
+    enum class Kind : uint8_t {
+        Readv,
+        Writev,
+        DataSync,
+        Fallocate,
+        WriteOut,  ///< what the page cache holds of the file goes to the disk, and is waited for: sync_file_range(2)
+    };
     Kind kind;
     int fd = -1;
     std::span<const iovec> pieces;  ///< at most IOV_MAX; valid until completion
@@ -25,6 +32,8 @@ struct FileOp {
     uint64_t length = 0;            ///< Fallocate
     int mode = 0;                   ///< Fallocate: FALLOC_FL_*
 };
+
+inline constexpr unsigned kWriteOut = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
 
 class AsyncIo {
   public:

@@ -79,6 +79,9 @@ class DirectFile final : public ImageFile {
         co_return Result<>{};
     }
     io::Task<Result<block::Extent>> map(Bytes offset, Bytes length) override { co_return co_await file_->map(offset, length); }
+    void end_writing() override { file_->end_writing(); }
+    Result<> relock(LockUse use) override { return file_->relock(use); }
+    void renamed(std::string name) override { file_->renamed(std::move(name)); }
     io::Task<Result<>> close() override { co_return co_await file_->close(); }
 
   private:

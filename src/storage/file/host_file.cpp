@@ -62,6 +62,18 @@ class HostFile final : public ImageFile {
         co_return Result<>{};
     }
 
+    // The kernel tells of a failed write-back once: whoever hears of it keeps it for sync().
+    io::Task<Result<>> write_out() override {
+        const auto pass = co_await or_return(gate_.enter());
+        if (readonly_ || direct_) co_return Result<>{};
+        if (sync_error_) co_return std::unexpected(*sync_error_);
+        const FileOp op{.kind = Kind::WriteOut, .fd = fd_.get()};
+        const int64_t n = co_await io_->run(op);
+        if (n < 0) sync_error_ = error(n, "write back").made_lasting();
+        if (n < 0) co_return std::unexpected(*sync_error_);
+        co_return Result<>{};
+    }
+
     io::Task<Result<>> write_zeroes(Bytes offset, Bytes length, ZeroMode mode) override {
         if (readonly_) co_return denied();
         const auto pass = co_await or_return(gate_.enter());
@@ -105,6 +117,11 @@ class HostFile final : public ImageFile {
         const off_t hole = data < 0 ? end : lseek(fd_.get(), at, SEEK_HOLE);
         co_return block::Extent{block::Extent::Kind::Data, hole > at ? Bytes(static_cast<uint64_t>(std::min(hole, end) - at)) : length};
     }
+
+    void end_writing() override { readonly_ = true; }
+    Result<> relock(LockUse use) override { return relock_image(fd_.get(), use, name_); }
+
+    void renamed(std::string name) override { name_ = std::move(name); }
 
     io::Task<Result<>> close() override {
         if (!fd_) co_return Result<>{};
@@ -170,9 +187,10 @@ class HostFile final : public ImageFile {
     }
 
     Fd fd_;
-    const std::string name_;
+    std::string name_;
     Bytes size_;
-    const bool readonly_, direct_;
+    bool readonly_;
+    const bool direct_;
     bool ignore_sync_;
     std::unique_ptr<AsyncIo> io_;
     io::Gate gate_;

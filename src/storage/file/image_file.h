@@ -14,6 +14,7 @@
 #include "base/units.h"
 #include "block/disk_image.h"
 #include "io/task.h"
+#include "storage/file/image_lock.h"
 
 namespace yado::storage {
 
@@ -40,6 +41,9 @@ class ImageFile {
     virtual io::Task<Result<>> writev(Bytes offset, std::span<const iovec> from) = 0;
     /// Everything that completed before is durable. Once it has failed it fails for ever, by a lasting error: what was lost is not known.
     virtual io::Task<Result<>> sync() = 0;
+    /// What a cache of the host holds of the file goes to the disk now, and is waited for. Promises nothing: sync() does. An
+    /// error is one of later syncs, too.
+    virtual io::Task<Result<>> write_out() { co_return Result<>{}; }
     /// The range, which is inside size(), reads as zeroes afterwards.
     virtual io::Task<Result<>> write_zeroes(Bytes offset, Bytes length, ZeroMode mode) = 0;
     /// Gives back the space of a range inside size(), which then reads as zeroes or is unchanged.
@@ -48,6 +52,13 @@ class ImageFile {
     virtual io::Task<Result<>> resize(Bytes size) = 0;
     /// What lies at `offset`, inside size(): Data, or Zero where the file has a hole.
     virtual io::Task<Result<block::Extent>> map(Bytes offset, Bytes length) = 0;
+
+    /// From now on it is readonly(). Nothing is in flight but reads.
+    virtual void end_writing() {}
+    /// What others may do meanwhile, while this one reads. Errors: Conflict (somebody does it).
+    virtual Result<> relock(LockUse use) { (void)use; return {}; }
+    /// It has another name by now.
+    virtual void renamed(std::string name) { (void)name; }
 
     /// Waits for requests in flight, syncs, releases locks and descriptors. Nothing may be issued afterwards.
     virtual io::Task<Result<>> close() = 0;

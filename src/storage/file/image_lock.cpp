@@ -44,6 +44,10 @@ void unlock_all(int fd) {
     fcntl(fd, F_OFD_SETLK, &l);
 }
 
+void unlock(int fd, std::initializer_list<off_t> bytes) {
+    for (const off_t at : bytes) set_lock(fd, F_UNLCK, at);
+}
+
 bool has_lock_line(const std::string& fdinfo) {
     std::ifstream in(fdinfo);
     for (std::string line; std::getline(in, line);)
@@ -97,7 +101,7 @@ std::unexpected<Error> in_use(int fd, LockUse use, const std::string& name) {
 Result<> lock_image(int fd, LockUse use, const std::string& name) {
     static constexpr std::array kWriter = {ConsistentRead, Writing, Resize}, kNotShared = {Writing, Resize, Resize};
     const std::span used(kWriter.data(), use == LockUse::Write ? 3 : 1);
-    const std::span unshared(kNotShared.data(), 2);
+    const std::span unshared(kNotShared.data(), use == LockUse::ReadBesideWriter ? 0 : 2);
     for (const Permission p : used)
         if (!set_lock(fd, F_RDLCK, kUsed + p)) return errno == EAGAIN || errno == EACCES ? in_use(fd, use, name) : Result<>{};
     for (const Permission p : unshared)
@@ -107,6 +111,12 @@ Result<> lock_image(int fd, LockUse use, const std::string& name) {
     for (const Permission p : unshared)
         if (held_by_another(fd, kUsed + p)) return in_use(fd, use, name);
     return {};
+}
+
+Result<> relock_image(int fd, LockUse use, const std::string& name) {
+    unlock(fd, {kUsed + Writing, kUsed + Resize});
+    if (use == LockUse::ReadBesideWriter) unlock(fd, {kUnshared + Writing, kUnshared + Resize});
+    return lock_image(fd, use, name);
 }
 
 }  // namespace yado::storage

@@ -12,10 +12,13 @@ namespace yado::storage {
 enum class LockUse : uint8_t {
     Write,  ///< reads and writes; nobody else may write or change the size
     Read,   ///< reads; nobody else may write
+    ReadBesideWriter,  ///< reads; others may do what they like: who opens the same file for writing itself
 };
 
 /// Locks the open file until its description is closed. Errors: Conflict (names the holder's pid where it can be found);
 /// nothing stays locked then. A file system without such locks is let pass.
 Result<> lock_image(int fd, LockUse use, const std::string& name);
+/// From one kind of lock to another for reading. Errors: as there.
+Result<> relock_image(int fd, LockUse use, const std::string& name);
 
 }  // namespace yado::storage

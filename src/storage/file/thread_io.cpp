@@ -25,6 +25,7 @@ int64_t perform(const FileOp& op) {
     case FileOp::Kind::Writev: n = pwritev(op.fd, op.pieces.data(), count, offset); break;
     case FileOp::Kind::DataSync: n = fdatasync(op.fd); break;
     case FileOp::Kind::Fallocate: n = fallocate(op.fd, op.mode, offset, static_cast<off_t>(op.length)); break;
+    case FileOp::Kind::WriteOut: n = sync_file_range(op.fd, 0, 0, kWriteOut); break;
     }
     return n < 0 ? -errno : n;
 }

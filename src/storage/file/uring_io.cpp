@@ -26,6 +26,7 @@ void prepare(io_uring_sqe* sqe, const FileOp& op) {
     case FileOp::Kind::Fallocate:
         io_uring_prep_fallocate(sqe, op.fd, op.mode, static_cast<off_t>(op.offset), static_cast<off_t>(op.length));
         break;
+    case FileOp::Kind::WriteOut: io_uring_prep_sync_file_range(sqe, op.fd, 0, 0, kWriteOut); break;
     }
 }
 

@@ -69,18 +69,39 @@ std::string name_beside(const std::string& path) {
     return name;
 }
 
-Result<> replace_file(const std::string& fresh, const std::string& path) {
+namespace {
+
+/// Mode, owner and contents of `fresh`, on the disk.
+Result<> finish_like(const std::string& fresh, const std::string& like) {
     struct stat old{};
-    if (stat(path.c_str(), &old) < 0) return fail_errno(fmt::format("disk {}", path));
-    if (!S_ISREG(old.st_mode)) return fail(ErrorKind::Failed, "disk {}: not a regular file, so that another cannot take its place", path);
+    if (stat(like.c_str(), &old) < 0) return fail_errno(fmt::format("disk {}", like));
+    if (!S_ISREG(old.st_mode)) return fail(ErrorKind::Failed, "disk {}: not a regular file, so that another cannot take its place", like);
     if (chown(fresh.c_str(), old.st_uid, old.st_gid) < 0 && geteuid() == 0) return fail_errno(fmt::format("disk {}: owner", fresh));
     if (chmod(fresh.c_str(), old.st_mode & 07777) < 0) return fail_errno(fmt::format("disk {}: mode", fresh));
     const Fd file(open(fresh.c_str(), O_RDONLY | O_CLOEXEC));
     if (!file || fsync(file.get()) < 0) return fail_errno(fmt::format("disk {}: flush", fresh));
-    if (rename(fresh.c_str(), path.c_str()) < 0) return fail_errno(fmt::format("disk {}: replace", path));
+    return {};
+}
+
+}  // namespace
+
+Result<> sync_folder(const std::string& path) {
     const Fd folder(open(folder_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!folder || fsync(folder.get()) < 0) return fail_errno(fmt::format("disk {}: flush of its folder", path));
     return {};
+}
+
+Result<> replace_file(const std::string& fresh, const std::string& path) {
+    YADO_TRY(finish_like(fresh, path));
+    if (rename(fresh.c_str(), path.c_str()) < 0) return fail_errno(fmt::format("disk {}: replace", path));
+    return sync_folder(path);
+}
+
+Result<> place_file(const std::string& fresh, const std::string& like, const std::string& path) {
+    YADO_TRY(finish_like(fresh, like));
+    if (renameat2(AT_FDCWD, fresh.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) == 0) return sync_folder(path);
+    if (errno == EEXIST) return fail(ErrorKind::Conflict, "disk {}: exists already; move it away first", path);
+    return fail_errno(fmt::format("disk {}: name", path));
 }
 
 Result<std::string> format_of_extension(const std::string& path) {

@@ -40,6 +40,10 @@ std::string name_beside(const std::string& path);
 
 /// Puts a finished file in the place of `path`, with its mode and owner: after a crash there is the old one or the new one.
 Result<> replace_file(const std::string& fresh, const std::string& path);
+/// Gives a finished file a name that nobody has, with the mode and owner of `like`. Errors: Conflict (the name is taken).
+Result<> place_file(const std::string& fresh, const std::string& like, const std::string& path);
+/// What names were given and taken in the folder of `path` is on the disk.
+Result<> sync_folder(const std::string& path);
 
 /// By a file's extension: .qcow2 .vhd .vhdx .img .raw. Errors: Usage.
 Result<std::string> format_of_extension(const std::string& path);

@@ -57,7 +57,7 @@ Front parse(std::span<const std::byte> cluster, uint32_t version) {
 
 void set_format(std::vector<Extension>& extensions, const std::optional<CreateOptions::Parent>& parent) {
     std::erase_if(extensions, [](const Extension& e) { return e.type == kExtensionBackingFormat; });
-    if (parent && !parent->format.empty()) extensions.insert(extensions.begin(), {kExtensionBackingFormat, bytes_of(parent->format)});
+    if (parent && !parent->format.empty()) extensions.insert(extensions.begin(), {kExtensionBackingFormat, bytes_of(name_in_header(parent->format))});
 }
 
 /// Fixed part and extensions with their end.

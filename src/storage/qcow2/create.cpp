@@ -66,7 +66,7 @@ Result<std::vector<std::byte>> header_for(const std::string& name, const Plan& p
     put32(kRefcountClustersAt, plan.table_clusters);
     put32(kRefcountOrderAt, plan.geometry.refcount_order);
     put32(kHeaderLengthAt, kHeaderLengthWritten);
-    if (options.parent && !options.parent->format.empty()) extension(h, kExtensionBackingFormat, options.parent->format);
+    if (options.parent && !options.parent->format.empty()) extension(h, kExtensionBackingFormat, name_in_header(options.parent->format));
     extension(h, kExtensionEnd, {});
     if (!options.parent) return h;
     const std::string& path = options.parent->path;

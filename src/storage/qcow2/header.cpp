@@ -104,7 +104,7 @@ Result<> parse_extensions(const Raw& raw, uint64_t at, Header& h) {
         at += 8;
         if (type == kExtensionEnd) break;
         if (length > end - at) return damaged(raw.file, "header extension {:#x} of {} bytes does not fit", type, length);
-        if (type == kExtensionBackingFormat && h.backing) h.backing->format = raw.text(at, std::min<uint32_t>(length, 64));
+        if (type == kExtensionBackingFormat && h.backing) h.backing->format = name_from_header(raw.text(at, std::min<uint32_t>(length, 64)));
         if (type == kExtensionBitmaps) YADO_TRY(parse_bitmaps(raw, at, length, h));
         if (type == kExtensionEncryption) return fail(ErrorKind::Failed, "disk {}: encrypted (LUKS), which is not supported", raw.file.name());
         if (type == kExtensionDataFile) return fail(ErrorKind::Failed, "disk {}: it names an external data file, which is not supported", raw.file.name());
@@ -189,6 +189,9 @@ io::Task<Result<Header>> read_header(ImageFile& file) {
     co_await or_return(check_identity(raw));  // it was read a second time
     co_return parse(raw);
 }
+
+std::string_view name_in_header(std::string_view format) { return format == "vhd" ? "vpc" : format; }
+std::string_view name_from_header(std::string_view text) { return text == "vpc" ? "vhd" : text; }
 
 io::Task<Result<>> HeaderSector::load() { co_return co_await read_bytes(file_, Bytes(0), sector_); }
 

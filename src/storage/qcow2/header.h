@@ -42,6 +42,10 @@ struct Header {
     bool corrupt() const { return incompatible & CORRUPT; }
 };
 
+/// A format's name as headers have it, which is QEMU's: a VHD is "vpc" there.
+std::string_view name_in_header(std::string_view format);
+std::string_view name_from_header(std::string_view text);
+
 /// Errors: Corrupt (no qcow2 image, or damaged), Failed (a feature that we do not have, named).
 io::Task<Result<Header>> read_header(ImageFile& file);
 

@@ -1,6 +1,7 @@
 #include "storage/qcow2/qcow2_image.h"
 
 #include "storage/pieces.h"
+#include "storage/qcow2/backing_name.h"
 #include "storage/qcow2/inflate.h"
 #include "storage/shown.h"
 
@@ -137,6 +138,21 @@ io::Task<Result<>> Qcow2Image::flush() {
 io::Task<Result<>> Qcow2Image::finish() {
     for (int n = 0; n < 2; ++n) co_await or_return(co_await metadata_.commit());
     co_return Result<>{};
+}
+
+io::Task<Result<>> Qcow2Image::settle() {
+    const auto pass = co_await or_return(gate_.enter());
+    if (readonly() || metadata_.broken()) co_return Result<>{};
+    co_return co_await judged(co_await finish());
+}
+
+/// The sector that later changes of the header start from is read anew.
+io::Task<Result<>> Qcow2Image::name_parent(CreateOptions::Parent parent) {
+    const auto pass = co_await or_return(gate_.enter());
+    co_await or_return(writable());
+    const std::optional<CreateOptions::Parent> named = std::move(parent);
+    co_await or_return(co_await set_backing_name(*file_, named));
+    co_return co_await metadata_.sector().load();
 }
 
 io::Task<Result<>> Qcow2Image::close() {

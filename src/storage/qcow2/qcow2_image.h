@@ -16,7 +16,7 @@
 
 namespace yado::storage::qcow2 {
 
-class Qcow2Image final : public block::DiskImage {
+class Qcow2Image final : public block::DiskImage, public ChainLink {
   public:
     Qcow2Image(std::unique_ptr<ImageFile> file, const Header& header, OpenOptions options, Metadata::Options metadata);
 
@@ -37,6 +37,12 @@ class Qcow2Image final : public block::DiskImage {
     io::Task<Result<block::Extent>> map(Bytes offset, Bytes length) override;
     io::Task<Result<>> resize(Bytes size) override;
     io::Task<Result<>> close() override;
+
+    // ChainLink
+    ImageFile& file() override { return *file_; }
+    std::unique_ptr<block::DiskImage>& below() override { return backing_; }
+    io::Task<Result<>> settle() override;
+    io::Task<Result<>> name_parent(CreateOptions::Parent parent) override;
 
   private:
     using Pieces = std::span<const iovec>;

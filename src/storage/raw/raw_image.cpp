@@ -18,7 +18,7 @@ Result<> check_size(const ImageFile& file) {
     return {};
 }
 
-class RawImage final : public block::DiskImage {
+class RawImage final : public block::DiskImage, public ChainLink {
   public:
     explicit RawImage(std::unique_ptr<ImageFile> file) : file_(std::move(file)), size_(file_->size()) {}
 
@@ -53,7 +53,13 @@ class RawImage final : public block::DiskImage {
     }
     io::Task<Result<>> close() override { co_return co_await file_->close(); }
 
+    // ChainLink
+    ImageFile& file() override { return *file_; }
+    std::unique_ptr<block::DiskImage>& below() override { return none_; }
+    io::Task<Result<>> settle() override { co_return co_await file_->sync(); }
+
   private:
+    std::unique_ptr<block::DiskImage> none_;
     std::unique_ptr<ImageFile> file_;
     Bytes size_;
 };

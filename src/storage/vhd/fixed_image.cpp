@@ -7,7 +7,7 @@ namespace {
 
 using io::or_return;
 
-class FixedImage final : public block::DiskImage {
+class FixedImage final : public block::DiskImage, public ChainLink {
   public:
     FixedImage(std::unique_ptr<ImageFile> file, Layout layout) : file_(std::move(file)), footer_(layout.footer), size_(layout.size) {}
 
@@ -37,7 +37,13 @@ class FixedImage final : public block::DiskImage {
     io::Task<Result<>> resize(Bytes size) override;
     io::Task<Result<>> close() override { co_return co_await file_->close(); }
 
+    // ChainLink
+    ImageFile& file() override { return *file_; }
+    std::unique_ptr<block::DiskImage>& below() override { return none_; }
+    io::Task<Result<>> settle() override { co_return co_await file_->sync(); }
+
   private:
+    std::unique_ptr<block::DiskImage> none_;
     std::unique_ptr<ImageFile> file_;
     Footer footer_;
     Bytes size_;
