@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes what the small guest tests boot, below the folder given: vmlinuz (Debian's cloud kernel) and initrd.gz (busybox, the virtio
-# modules and tests/guest/init). Done once per kernel version; needs apt, dpkg, cpio, gzip, busybox-static.
+# modules, tests/guest/init and blocks.c). Done once per kernel version; needs apt, dpkg, cpio, gzip, busybox-static.
 set -eu
 out=$1
 here=$(cd "$(dirname "$0")" && pwd)
@@ -10,7 +10,7 @@ cd "$out"
 package=$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends:/ {print $2; exit}')
 [ -n "$package" ] || { echo "prepare.sh: apt knows no linux-image-cloud-amd64; run apt-get update" >&2; exit 1; }
 version=$(apt-cache show "$package" | awk '/^Version:/ {print $2; exit}')
-stamp="$package $version $(cksum <"$here/init") $(cksum <"$here/prepare.sh")"
+stamp="$package $version $(cat "$here/init" "$here/prepare.sh" "$here/blocks.c" | cksum)"
 [ "$(cat stamp 2>/dev/null || true)" = "$stamp" ] && exit 0
 
 rm -rf work && mkdir -p work/root/bin work/root/modules work/root/dev work/root/proc work/root/sys work/root/mnt work/deb
@@ -23,6 +23,7 @@ for module in crc32c-intel virtio virtio_ring virtio_pci_modern_dev virtio_pci_l
     find work/deb/tree/lib/modules -name "$module.ko" -exec cp {} work/root/modules/ \;
 done
 cp "$here/init" work/root/init
+gcc -O2 -static -o work/root/bin/blocks "$here/blocks.c"
 chmod 755 work/root/init
 (cd work/root && find . | cpio --quiet -o -H newc | gzip -6) >initrd.gz.new
 mv vmlinuz.new vmlinuz && mv System.map.new System.map && mv initrd.gz.new initrd.gz

@@ -5,12 +5,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <chrono>
 #include <charconv>
 #include <fstream>
 #include <memory>
 #include <optional>
 #include <span>
+#include <thread>
 
 namespace yado::storage {
 namespace {
@@ -85,9 +88,7 @@ std::optional<std::string> find_holder(int fd) {
     return std::nullopt;
 }
 
-std::unexpected<Error> in_use(int fd, LockUse use, const std::string& name) {
-    const auto holder = find_holder(fd);
-    unlock_all(fd);
+std::unexpected<Error> in_use(const std::optional<std::string>& holder, LockUse use, const std::string& name) {
     const char* remedy = use == LockUse::Write ? "stop it, or use snapshot=on or readonly=on if it only reads"
                                                : "stop it: it writes to the image";
     if (!holder) return fail(ErrorKind::Conflict, "disk {}: in use by another process; {}", name, remedy);
@@ -98,19 +99,39 @@ std::unexpected<Error> in_use(int fd, LockUse use, const std::string& name) {
 
 }  // namespace
 
-Result<> lock_image(int fd, LockUse use, const std::string& name) {
+namespace {
+
+/// False, with nothing locked, if somebody is in the way.
+bool try_lock(int fd, LockUse use) {
     static constexpr std::array kWriter = {ConsistentRead, Writing, Resize}, kNotShared = {Writing, Resize, Resize};
     const std::span used(kWriter.data(), use == LockUse::Write ? 3 : 1);
     const std::span unshared(kNotShared.data(), use == LockUse::ReadBesideWriter ? 0 : 2);
     for (const Permission p : used)
-        if (!set_lock(fd, F_RDLCK, kUsed + p)) return errno == EAGAIN || errno == EACCES ? in_use(fd, use, name) : Result<>{};
-    for (const Permission p : unshared)
-        if (!set_lock(fd, F_RDLCK, kUnshared + p)) return in_use(fd, use, name);
-    for (const Permission p : used)
-        if (held_by_another(fd, kUnshared + p)) return in_use(fd, use, name);
-    for (const Permission p : unshared)
-        if (held_by_another(fd, kUsed + p)) return in_use(fd, use, name);
-    return {};
+        if (!set_lock(fd, F_RDLCK, kUsed + p) && errno != EAGAIN && errno != EACCES) return true;  // a file system without locks
+    const auto lock = [fd](off_t at) { return set_lock(fd, F_RDLCK, at); };
+    const auto free = [fd](off_t at) { return !held_by_another(fd, at); };
+    const bool locked = std::ranges::all_of(used, lock, [](Permission p) { return kUsed + p; }) &&
+                        std::ranges::all_of(unshared, lock, [](Permission p) { return kUnshared + p; }) &&
+                        std::ranges::all_of(used, free, [](Permission p) { return kUnshared + p; }) &&
+                        std::ranges::all_of(unshared, free, [](Permission p) { return kUsed + p; });
+    if (!locked) unlock_all(fd);
+    return locked;
+}
+
+}  // namespace
+
+// The kernel takes a killed process's ring apart after its end, and its files stay open until then. Nothing tells when that
+// is, so that a lock that no process has any more is asked for again, for a while.
+Result<> lock_image(int fd, LockUse use, const std::string& name) {
+    constexpr unsigned kMostTries = 40;
+    std::optional<std::string> holder;
+    for (unsigned n = 0; n < kMostTries; ++n) {
+        if (try_lock(fd, use)) return {};
+        holder = find_holder(fd);
+        if (holder) break;
+        std::this_thread::sleep_for(std::chrono::milliseconds(25));
+    }
+    return in_use(holder, use, name);
 }
 
 Result<> relock_image(int fd, LockUse use, const std::string& name) {
