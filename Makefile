@@ -9,7 +9,7 @@ run: build
 	$(BUILD)/bin/yado run debian
 
 build: setup
-	cmake --preset release
+	cmake --preset release -DYADO_PRECOMPILE=ON
 	cmake --build $(BUILD) -j $(JOBS)
 
 # Tests share two cores with the guests that they start: labels run one after the other.
@@ -21,7 +21,7 @@ test: build
 
 # The unit tests again, under AddressSanitizer and UndefinedBehaviorSanitizer.
 sanitize: setup
-	cmake --preset sanitize
+	cmake --preset sanitize -DYADO_PRECOMPILE=ON
 	cmake --build $(SANITIZE) -j $(JOBS) --target unit_tests
 	ctest --test-dir $(SANITIZE) --output-on-failure -j $(JOBS) -L unit
 

@@ -1,3 +1,24 @@
+# yado_precompile(<target> <kind>)  kind: modules, tests. One precompiled header for all targets of a kind.
+function(yado_precompile target kind)
+  if(NOT YADO_PRECOMPILE)
+    return()
+  endif()
+  set(holder yado_precompiled_${kind})
+  if(NOT TARGET ${holder})
+    set(header_modules precompiled.h)
+    set(header_tests precompiled_test.h)
+    add_library(${holder} OBJECT ${CMAKE_SOURCE_DIR}/cmake/precompiled.cpp)
+    target_link_libraries(${holder} PRIVATE fmt::fmt Threads::Threads)
+    if(kind STREQUAL tests)
+      target_link_libraries(${holder} PRIVATE GTest::gtest GTest::gmock)
+      set_target_properties(${holder} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+      target_compile_options(${holder} PRIVATE -fPIE)  # as executables have it
+    endif()
+    target_precompile_headers(${holder} PRIVATE ${CMAKE_SOURCE_DIR}/cmake/${header_${kind}})
+  endif()
+  target_precompile_headers(${target} REUSE_FROM ${holder})
+endfunction()
+
 # yado_module(<name> RANK n [DEPS module...] [LIBS library...])
 #   One folder under src/ = one library target yado_<name> = one namespace. Sources are all *.cpp below the folder;
 #   *.proto become protobuf (lite) messages. A module may include only modules named in DEPS, all of lower rank:
@@ -41,6 +62,10 @@ function(yado_module name)
   endforeach()
   target_link_libraries(${target} ${scope} ${M_LIBS})
 
+  if(sources)
+    yado_precompile(${target} modules)
+  endif()
+
   # Every header compiles alone (target: headers).
   if(headers)
     set(alone)
@@ -82,6 +107,7 @@ function(yado_test name)
   endforeach()
   target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR}/tests ${T_DIR})
   target_link_libraries(${target} PRIVATE GTest::gtest GTest::gmock GTest::gtest_main ${T_LIBS})
+  yado_precompile(${target} tests)
   if(YADO_SANITIZE)
     # Unoptimized coroutines resume each other by calls, not jumps: a loop that never suspends needs a frame a round.
     add_test(NAME ${target} COMMAND sh -c "ulimit -s 1000000 2>/dev/null; exec '$<TARGET_FILE:${target}>'")
