@@ -26,8 +26,9 @@ TEST_P(Qcow2Model, AgreesWithAModelAndIsClean) {
 }
 
 TEST_P(Qcow2Model, KeepsWhatWasFlushedThroughACrash) {
-    for (uint64_t seed = 1; seed <= 3; ++seed)
-        ASSERT_NO_FATAL_FAILURE(crash_sweep(qcow2_format(), sized(GetParam().size, GetParam().cluster), seed, 150, 60));
+    const bool large = GetParam().cluster > (64 << 10);  // a crash image of many MiB: a few have to do
+    for (uint64_t seed = 1; seed <= (large ? 1 : 3); ++seed)
+        ASSERT_NO_FATAL_FAILURE(crash_sweep(qcow2_format(), sized(GetParam().size, GetParam().cluster), seed, 150, large ? 20 : 60));
 }
 
 TEST_P(Qcow2Model, AgreesWithAModelUnderRequestsInFlightTogether) {
