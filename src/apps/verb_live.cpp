@@ -88,7 +88,7 @@ Result<> snapshot_guest(const SnapshotOptions& options) {
         return {};
     }
     for (const api::DiskSnapshot& s : job.snapshots)
-        fmt::print("{}: {} is the snapshot; the guest now writes to {} (format={}, backing=folder); requests waited {:.1f} ms\n", s.disk, s.base, s.active,
+        fmt::print("{}: {} is the snapshot; the guest now writes to {} (format={}, backing=folder or any); requests waited {:.1f} ms\n", s.disk, s.base, s.active,
                    s.format, static_cast<double>(s.stall.count()) / 1e6);
     return {};
 }
