@@ -92,6 +92,8 @@ class Walk {
         link.layer.format = &format;
         link.layer.path = link.place.path;
         link.layer.modified_seconds = link.st.st_mtim.tv_sec;
+        link.layer.device = link.st.st_dev;
+        link.layer.inode = link.st.st_ino;
         links_.push_back(std::move(link));
         return {};
     }

@@ -4,6 +4,8 @@
 // open_chain() on the executor's thread, as all of the images.
 #pragma once
 
+#include <sys/types.h>
+
 #include <chrono>
 #include <memory>
 #include <string>
@@ -43,6 +45,8 @@ struct Layer {
     std::string path;
     ImageInfo info;
     int64_t modified_seconds = 0;       ///< since 1970, of its file
+    dev_t device = 0;                   ///< and its inode: `path` may be shortened, and names change
+    ino_t inode = 0;
 
     /// ImageInfo's detail "id", or nothing.
     std::string id() const;

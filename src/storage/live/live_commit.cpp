@@ -5,6 +5,7 @@
 //             "commit"                writes meanwhile          names B
 //
 // A shows through until all of it is in B, and B shows what A did from then on: each step may be the last one before a crash.
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "storage/file/path.h"
@@ -19,6 +20,14 @@ using io::or_return;
 namespace {
 
 constexpr const char* kCommitName = "commit";
+
+/// That the path still leads to the file that was opened for reading.
+Result<> check_same_file(const Layer& layer) {
+    struct stat st{};
+    if (stat(layer.path.c_str(), &st) < 0) return fail_errno(fmt::format("disk {}", layer.path));
+    if (st.st_dev == layer.device && st.st_ino == layer.inode) return {};
+    return fail(ErrorKind::Conflict, "disk {}: is not the file any more that lies below; commit it when the guest is stopped", layer.path);
+}
 
 }  // namespace
 
@@ -51,9 +60,16 @@ io::Task<Result<>> LiveDisk::commit(Control control) {
     const Busy busy = co_await or_return(begin());
     const auto cancelled = std::move(control.cancelled);
     control.cancelled = [this, cancelled] { return closing_ || (cancelled && cancelled()); };
-    if (!begun()) co_await or_return(co_await cover_top());
-    co_await or_return(co_await make_base_writable());
-    Result<> done = co_await fold_down(std::move(control));
+    const bool cover = !begun();
+    co_await or_return(co_await make_base_writable(cover ? 1 : 2));
+    Result<> done;
+    if (cover) done = co_await cover_top();
+    if (cover && !done) {  // perhaps with T in its place: B is where it is named
+        const size_t base = begun() ? 2 : 1;
+        (void)co_await chain_link(*layers_[base].image)->become_base();
+        co_return done;
+    }
+    done = co_await fold_down(std::move(control));
     if (done) done = co_await leave_out_middle();
     const Result<> closed = co_await chain_link(*layers_[done ? 1 : 2].image)->become_base();
     co_return done ? closed : done;
@@ -72,17 +88,18 @@ io::Task<Result<>> LiveDisk::cover_top() {
 }
 
 /// B, which was opened for reading, is opened once more, for writing; then that one takes its place under A.
-io::Task<Result<>> LiveDisk::make_base_writable() {
-    ImageFile& reader = chain_link(*layers_[2].image)->file();
+io::Task<Result<>> LiveDisk::make_base_writable(size_t at) {
+    ImageFile& reader = chain_link(*layers_[at].image)->file();
     co_await or_return(reader.relock(LockUse::ReadBesideWriter));
-    Result<> opened = co_await open_base_for_writing();
+    Result<> opened = co_await open_base_for_writing(at);
     if (opened) co_return opened;
     const Result<> again = reader.relock(LockUse::Read);
     co_return again ? opened : again;
 }
 
-io::Task<Result<>> LiveDisk::open_base_for_writing() {
-    Layer& base = layers_[2];
+io::Task<Result<>> LiveDisk::open_base_for_writing(size_t at) {
+    Layer& base = layers_[at];
+    co_await or_return(check_same_file(base));
     ChainLink& reader = *chain_link(*base.image);
     ChainConfig config = chain_config(config_.disk);
     config.path = base.path;
@@ -91,14 +108,14 @@ io::Task<Result<>> LiveDisk::open_base_for_writing() {
     auto file = co_await or_return(open_top_file(executor_, config));
     OpenOptions options;
     if (reader.below()) options.backing = borrow(*reader.below());
-    options.backing_id = layers_.size() > 3 ? layers_[3].id() : "";
+    options.backing_id = layers_.size() > at + 1 ? layers_[at + 1].id() : "";
     options.discard = config_.disk.discard;
     auto writer = co_await or_return(co_await base.format->open(std::move(file), std::move(options)));
 
     co_await switch_->halt(SwitchImage::Halt::Transfers);
     chain_link(*writer)->below() = std::move(reader.below());
     base.image = writer.get();
-    std::unique_ptr<block::DiskImage> old = std::exchange(chain_link(*layers_[1].image)->below(), std::move(writer));
+    std::unique_ptr<block::DiskImage> old = std::exchange(chain_link(*layers_[at - 1].image)->below(), std::move(writer));
     switch_->go();
     (void)co_await old->close();  // it was only read
     co_return Result<>{};

@@ -106,10 +106,10 @@ class LiveDisk final : public block::DiskImage, public block::Attachment {
     static void take_names_back(const Prepared& files);
 
     io::Task<Result<>> cover_top();
-    io::Task<Result<>> make_base_writable();
+    io::Task<Result<>> make_base_writable(size_t at);
     io::Task<Result<>> fold_down(Control control);
     io::Task<Result<>> leave_out_middle();
-    io::Task<Result<>> open_base_for_writing();
+    io::Task<Result<>> open_base_for_writing(size_t at);
     Result<> check_committable() const;
     bool begun() const;
     std::string middle_path() const;

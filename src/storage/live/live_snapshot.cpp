@@ -123,6 +123,11 @@ io::Task<Result<>> LiveDisk::open_overlay(Prepared& files) {
     files.overlay = co_await or_return(co_await files.layer.format->open(std::move(file), std::move(options)));
     files.layer.image = files.overlay.get();
     files.layer.path = files.active;
+    struct stat st{};
+    if (stat(files.active.c_str(), &st) == 0) {
+        files.layer.device = st.st_dev;
+        files.layer.inode = st.st_ino;
+    }
     co_return Result<>{};
 }
 

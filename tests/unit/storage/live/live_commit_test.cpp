@@ -124,6 +124,7 @@ TEST_F(LiveCommit, ABaseThatSomebodyElseReadsIsLeftAlone) {
     auto disk = open("a.qcow2", "qcow2");
     ASSERT_TRUE(write(*disk, 0, std::string(4096, 'x')));
     EXPECT_EQ(commit(*disk).error().kind(), ErrorKind::Conflict);
+    EXPECT_EQ(files(), 3u) << "no image is left on top for nothing";
     EXPECT_EQ(contents(at(base())), base_shown("raw"));
     EXPECT_EQ(read(*disk, 0, 4096), std::string(4096, 'x'));
     EXPECT_TRUE(close(*other));
@@ -132,6 +133,34 @@ TEST_F(LiveCommit, ABaseThatSomebodyElseReadsIsLeftAlone) {
     EXPECT_TRUE(commit(*disk));
     EXPECT_TRUE(close(*disk));
     EXPECT_EQ(contents(at(base())).substr(0, 4096), std::string(4096, 'x'));
+}
+
+TEST_F(LiveCommit, AnotherFileOfTheBasesNameIsNotWrittenTo) {
+    chain();
+    auto disk = open("a.qcow2", "qcow2");
+    ASSERT_TRUE(write(*disk, 0, std::string(4096, 'x')));
+    std::filesystem::rename(at(base()), at("moved.img"));
+    file(base(), kSize, 'o');
+    EXPECT_THAT(commit(*disk).error().message(), HasSubstr("not the file any more"));
+    EXPECT_TRUE(close(*disk));
+    EXPECT_EQ(contents(at(base())), std::string(kSize, 'o'));
+}
+
+TEST_F(LiveCommit, OneWhoseTopCannotBeCoveredLeavesTheBaseAsItWas) {
+    chain();
+    file("a.commit.qcow2", 512);
+    auto disk = open("a.qcow2", "qcow2");
+    ASSERT_TRUE(write(*disk, 0, std::string(4096, 'x')));
+    EXPECT_EQ(commit(*disk).error().kind(), ErrorKind::Conflict);
+    EXPECT_EQ(disk->layers().size(), 2u);
+    EXPECT_EQ(contents(at(base())), base_shown("raw"));
+    clone_of(base(), "raw", "other.qcow2");
+    auto other = open("other.qcow2", "qcow2");
+    EXPECT_TRUE(other) << "others may read the base again";
+    if (other) {
+        EXPECT_TRUE(close(*other));
+    }
+    EXPECT_TRUE(close(*disk));
 }
 
 TEST_F(LiveCommit, IntoABaseThatHasOneItself) {
