@@ -8,8 +8,10 @@
 // disk's image can be taken away while the guest runs: detach_unit(). Executor's thread, configuration space any.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <map>
+#include <memory>
 
 #include "base/guarded.h"
 #include "virtio/device_model.h"

@@ -3,6 +3,7 @@
 // Executor's thread.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <list>
 #include <optional>
