@@ -29,6 +29,8 @@ inline constexpr std::array<std::string_view, 3> kWords<DiskBacking>{"none", "fo
 template <>
 inline constexpr std::array<std::string_view, 4> kWords<DiskCache>{"writeback", "none", "writethrough", "unsafe"};
 template <>
+inline constexpr std::array<std::string_view, 2> kWords<DiskBus>{"virtio", "scsi"};
+template <>
 inline constexpr std::array<std::string_view, 2> kWords<DiskOnError>{"pause", "report"};
 template <>
 inline constexpr std::array<std::string_view, 2> kWords<ConsoleDevice>{"serial", "virtio"};
@@ -59,6 +61,7 @@ template <typename V, typename T>
 void fields(V& v, T& d) {
     v("id", d.id, "name of the device");
     v("path", d.path, "image file on the host");
+    v("bus", d.bus, "how the guest sees it: a virtio-blk device of its own, or a disk of a virtio-scsi controller");
     v("format", d.format, "image format; never guessed");
     v("readonly", d.readonly, "the guest may not write");
     v("snapshot", d.snapshot, "writes are thrown away at the end");

@@ -24,6 +24,7 @@ enum class NetKind : uint8_t { User, None };  ///< None: no NIC, and no default 
 enum class DiskAio : uint8_t { Auto, IoUring, Threads };
 enum class DiskBacking : uint8_t { None, Folder, Any };
 enum class DiskCache : uint8_t { Writeback, None, Writethrough, Unsafe };
+enum class DiskBus : uint8_t { Virtio, Scsi };  ///< Scsi: all on one virtio-scsi controller
 enum class DiskOnError : uint8_t { Pause, Report };
 enum class Transport : uint8_t { Tcp, Udp };
 
@@ -58,6 +59,7 @@ struct DiskLimits {
 struct DiskConfig {
     std::string id;             ///< made up ("disk0") when empty: assign_ids()
     std::string path;           ///< of the image on the host
+    DiskBus bus = DiskBus::Virtio;
     std::string format = "raw"; ///< never probed from the image (DESIGN.md section 7)
     bool readonly = false;
     bool snapshot = false;      ///< writes are thrown away at the end
@@ -67,7 +69,7 @@ struct DiskConfig {
     DiskCache cache = DiskCache::Writeback;
     bool discard = true;        ///< the guest's discards give space back
     uint16_t reconnect = 0;     ///< seconds that a lost NBD server is waited for; 0: not at all
-    uint16_t queues = 1;        ///< of the virtio device, 1 to kMaxDiskQueues
+    uint16_t queues = 1;        ///< of the virtio device, 1 to kMaxDiskQueues; a SCSI controller has as many as the most of its disks
     DiskLimits limits;          ///< keys "limit-iops", "limit-bps", "burst"
     Bytes writeback_limit;      ///< that may wait in the host's page cache; 0: no limit; key "writeback-limit"
     std::chrono::seconds writeback_age{0};  ///< that it may wait; 0: as the host likes; key "writeback-age"
@@ -130,8 +132,9 @@ Result<PerfConfig> parse_perf(std::string_view text);
 std::string to_string(const PerfConfig& perf);
 
 inline constexpr uint32_t kMaxVcpus = 254;  ///< xAPIC ids 0 to 253; 255 is broadcast, 254 stays free
-inline constexpr uint16_t kMaxDiskQueues = 16;  ///< as virtio/blk wants
-inline constexpr size_t kMaxDevices = 24;   ///< disks and nets: one PCI slot each on bus 0
+inline constexpr uint16_t kMaxDiskQueues = 16;  ///< as virtio/blk and virtio/scsi want
+inline constexpr size_t kMaxDevices = 24;   ///< disks and nets: one PCI slot each on bus 0; all SCSI disks together one
+inline constexpr size_t kMaxScsiDisks = 64; ///< as virtio/scsi has targets
 
 /// The layout of virtio queues that drivers are offered (virtio 1.2, 2.7 and 2.8).
 enum class Rings : uint8_t { Split, Packed };

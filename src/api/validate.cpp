@@ -82,9 +82,18 @@ Result<> check_net(const NetConfig& net) {
     return {};
 }
 
+Result<> check_slots(const GuestConfig& config) {
+    const size_t scsi = static_cast<size_t>(std::ranges::count(config.disk, DiskBus::Scsi, &DiskConfig::bus));
+    const size_t slots = config.disk.size() - scsi + (scsi ? 1 : 0) + config.net.size();
+    if (scsi > kMaxScsiDisks) return fail(ErrorKind::Usage, "{} SCSI disks are too many; the most is {}", scsi, kMaxScsiDisks);
+    if (slots > kMaxDevices)
+        return fail(ErrorKind::Usage, "{} disks and nets are too many; the most is {}{}", config.disk.size() + config.net.size(), kMaxDevices,
+                    scsi ? ", all SCSI disks counted as one" : "; bus=scsi takes one slot for all disks");
+    return {};
+}
+
 Result<> check_devices(const GuestConfig& config) {
-    if (config.disk.size() + config.net.size() > kMaxDevices)
-        return fail(ErrorKind::Usage, "{} disks and nets are too many; the most is {}", config.disk.size() + config.net.size(), kMaxDevices);
+    YADO_TRY(check_slots(config));
     std::set<std::string> ids;
     const auto claim = [&](const std::string& id) -> Result<> {
         YADO_TRY(check_id(id));

@@ -112,7 +112,7 @@ class CommandLine {
         field(sub, "kernel", "FILE", "bzImage, PVH or multiboot ELF");
         field(sub, "initrd", "FILE", "initial RAM disk");
         field(sub, "append", "TEXT", "kernel command line; added to an image's");
-        field(sub, "disk", "KEY=VALUE,...", "a disk: path, format, readonly, snapshot, backing, cache, discard, queues, serial, aio, reconnect, on-error, limit-iops, limit-bps, burst, writeback-limit, writeback-age, id; may be repeated");
+        field(sub, "disk", "KEY=VALUE,...", "a disk: path, format, bus, readonly, snapshot, backing, cache, discard, queues, serial, aio, reconnect, on-error, limit-iops, limit-bps, burst, writeback-limit, writeback-age, id; may be repeated");
         field(sub, "net", "KEY=VALUE,...", "a network interface: user or none; mac, forward, hostname, dns, restrict, id; may be repeated");
         field(sub, "console", "stdio|pty|none|file=PATH|socket=PATH", "where the serial console is (default stdio)");
         field(sub, "console_device", "serial|virtio", "what carries the console: the serial port (default), or virtio-console (hvc0)");

@@ -1,5 +1,6 @@
 #include "assemble/plugged.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "io/call_on.h"
@@ -10,6 +11,7 @@
 #include "virtio/console/console.h"
 #include "virtio/net/net.h"
 #include "virtio/rng/rng.h"
+#include "virtio/scsi/scsi.h"
 
 namespace yado::assemble {
 
@@ -74,6 +76,16 @@ api::DiskState state_of(const std::string& id, const storage::LiveDisk& disk) {
     return state;
 }
 
+const std::string& serial_of(const api::DiskConfig& config) { return config.serial.empty() ? config.id : config.serial; }
+
+/// As many as the disk that asks for the most.
+uint16_t scsi_queues(const api::GuestConfig& config) {
+    uint16_t queues = 1;
+    for (const api::DiskConfig& d : config.disk)
+        if (d.bus == api::DiskBus::Scsi) queues = std::max(queues, d.queues);
+    return queues;
+}
+
 /// What the user reads, and what is to be done.
 std::string failure_text(const std::string& id, const Error& error) {
     if (error.lasting())
@@ -123,17 +135,34 @@ Result<> Plugged::plug(std::unique_ptr<virtio::DeviceModel> model) {
 }
 
 Result<> Plugged::plug_disk(const api::DiskConfig& config) {
-    disks_.push_back({config.id, nullptr, nullptr});
+    disks_.push_back({config.id, nullptr, {}});
     Disk& disk = disks_.back();
     storage::LiveConfig live{.disk = storage_config(config),
                              .on_error = config.on_error == api::DiskOnError::Report ? storage::OnError::Report : storage::OnError::Pause,
                              .kept_back = [this, id = config.id](const Error& error) { wiring_.disk_failed(failure_text(id, error)); },
                              .limits = limits_of(config.limits)};
     disk.image = YADO_TRY(io::finish_on(wiring_.executor, storage::LiveDisk::open(wiring_.executor, std::move(live))));
-    const std::string& serial = config.serial.empty() ? config.id : config.serial;
-    auto device = YADO_TRY(virtio::Blk::create(*disk.image, {.id = config.id, .serial = serial, .queues = config.queues, .attachment = disk.image.get()}));
-    disk.device = device.get();
+    return config.bus == api::DiskBus::Scsi ? plug_scsi(config, disk) : plug_blk(config, disk);
+}
+
+Result<> Plugged::plug_blk(const api::DiskConfig& config, Disk& disk) {
+    auto device =
+        YADO_TRY(virtio::Blk::create(*disk.image, {.id = config.id, .serial = serial_of(config), .queues = config.queues, .attachment = disk.image.get()}));
+    disk.counters = [blk = device.get()] { return blk->counters(); };
     return plug(std::move(device));
+}
+
+Result<> Plugged::plug_scsi(const api::DiskConfig& config, Disk& disk) {
+    if (!scsi_) {
+        auto controller = YADO_TRY(virtio::Scsi::create({.id = "scsi0", .queues = scsi_queues(wiring_.config)}));
+        scsi_ = controller.get();
+        YADO_TRY(plug(std::move(controller)));
+    }
+    const uint8_t target = next_target_++;
+    disk.counters = [scsi = scsi_, target] { return scsi->counters(target); };
+    return io::call_on(wiring_.executor, [&] {
+        return scsi_->attach_unit(target, *disk.image, {.id = config.id, .serial = serial_of(config), .attachment = disk.image.get()});
+    });
 }
 
 Result<> Plugged::plug_net(const api::NetConfig& config) {
@@ -170,7 +199,8 @@ void Plugged::count(api::Counters& counters) {
 void Plugged::count_now(api::Counters& counters) const {
     const auto put = [&](const std::string& id, std::string_view name, uint64_t value) { counters[fmt::format("{}.{}", id, name)] = value; };
     for (const Disk& d : disks_) {
-        const auto c = d.device->counters();
+        if (!d.counters) continue;
+        const virtio::DiskCounters c = d.counters();
         put(d.id, "reads", c.reads);
         put(d.id, "writes", c.writes);
         put(d.id, "flushes", c.flushes);

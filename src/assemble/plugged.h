@@ -13,8 +13,9 @@
 #include "virtio/pci/virtio_pci.h"
 
 namespace yado::virtio {
-class Blk;
 class Net;
+class Scsi;
+struct DiskCounters;
 }
 
 namespace yado::assemble {
@@ -68,8 +69,10 @@ class Plugged {
     struct Disk {
         std::string id;
         std::unique_ptr<storage::LiveDisk> image;
-        virtio::Blk* device = nullptr;
+        std::function<virtio::DiskCounters()> counters;  ///< executor's thread
     };
+    Result<> plug_blk(const api::DiskConfig& config, Disk& disk);
+    Result<> plug_scsi(const api::DiskConfig& config, Disk& disk);
 
     struct Nic {
         std::string id;
@@ -81,6 +84,8 @@ class Plugged {
     EngineDoorbells doorbells_;
     std::vector<Disk> disks_;
     DiskJobs jobs_;
+    virtio::Scsi* scsi_ = nullptr;  ///< the controller of all SCSI disks; their targets count from 0
+    uint8_t next_target_ = 0;
     std::vector<Nic> nics_;
     std::vector<std::unique_ptr<virtio::VirtioPci>> functions_;
     unsigned next_slot_ = 1;

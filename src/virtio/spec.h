@@ -5,7 +5,7 @@
 
 namespace yado::virtio {
 
-enum class DeviceId : uint16_t { Net = 1, Block = 2, Console = 3, Entropy = 4, Balloon = 5 };  // 5
+enum class DeviceId : uint16_t { Net = 1, Block = 2, Console = 3, Entropy = 4, Balloon = 5, Scsi = 8 };  // 5
 
 // 6: reserved feature bits
 inline constexpr uint64_t VIRTIO_F_INDIRECT_DESC = 1ull << 28, VIRTIO_F_EVENT_IDX = 1ull << 29, VIRTIO_F_VERSION_1 = 1ull << 32,

@@ -19,7 +19,7 @@ cp work/deb/tree/boot/vmlinuz-* vmlinuz.new
 cp work/deb/tree/boot/System.map-* System.map.new
 cp /bin/busybox work/root/bin/busybox
 for module in crc32c-intel virtio virtio_ring virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk failover net_failover rng-core pvpanic pvpanic-mmio \
-    virtio_net virtio-rng virtio_balloon virtio_console; do
+    virtio_net virtio-rng virtio_balloon virtio_console scsi_common scsi_mod sd_mod virtio_scsi; do
     find work/deb/tree/lib/modules -name "$module.ko" -exec cp {} work/root/modules/ \;
 done
 cp "$here/init" work/root/init

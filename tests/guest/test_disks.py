@@ -1,4 +1,4 @@
-"""What a running guest's disk can do: a host disk that is full."""
+"""What a running guest's disk can do: on a SCSI controller, on a host disk that is full."""
 import contextlib
 import hashlib
 import os
@@ -30,15 +30,41 @@ def small_file_system(size: str):
             subprocess.run(["umount", folder], check=True)
 
 
+class ScsiDisks(unittest.TestCase):
+    def test_scsi_disks_are_written_discarded_and_read_only(self):
+        with tempfile.TemporaryDirectory() as folder:
+            first, sealed = pathlib.Path(folder, "first.qcow2"), pathlib.Path(folder, "sealed.img")
+            yado("disk", "create", str(first), "--size", "16M")
+            content = os.urandom(1 << 20)
+            sealed.write_bytes(content)
+            with small_guest("scsi", "--net", "none", "--disk", f"path={first},format=qcow2,bus=scsi,serial=first,queues=2",
+                             "--disk", f"path={sealed},bus=scsi,serial=sealed,readonly=on") as guest:
+                self.assertEqual(guest.wait(BOOT), 0, guest.text[-3000:])
+                said = guest.results("scsi")
+                written = said.pop(4)
+                self.assertEqual(said, ["32768 sectors, rotates 0, write back", "YADO DISK", "written blocks read back", "discarded",
+                                        "cache write through", "written through", "sealed 1 " + hashlib.sha256(content).hexdigest(),
+                                        "sealed refuses", "0 errors"])
+            raw = pathlib.Path(folder, "raw.img")
+            yado("disk", "convert", str(first), "-f", "qcow2", str(raw))
+            image = raw.read_bytes()
+            self.assertEqual("written " + hashlib.sha256(image[:1 << 20]).hexdigest(), written)
+            self.assertEqual(image[1 << 20:2 << 20], bytes(1 << 20))
+            self.assertEqual(image[4 << 20:(4 << 20) + 65536], image[:65536])
+            self.assertEqual(sealed.read_bytes(), content)
+
+
 class FullDisk(unittest.TestCase):
+    bus = "virtio"
+
     def image(self, folder: str) -> pathlib.Path:
         path = pathlib.Path(folder, "disk.img")
         with open(path, "wb") as image:
             image.truncate(SIZE)
         return path
 
-    def start(self, image: pathlib.Path, name: str):
-        return small_guest("fill", "--net", "none", "--name", name, "--disk", f"path={image}")
+    def start(self, image: pathlib.Path, name: str, more: str = ""):
+        return small_guest("fill", "--net", "none", "--name", name, "--disk", f"path={image},bus={self.bus}{more}", append=f"disk={self.bus}")
 
     def await_pause(self, guest, name: str, reason: str):
         for _ in range(BOOT * 2):
@@ -101,12 +127,16 @@ class FullDisk(unittest.TestCase):
     def test_where_errors_are_reported_the_guest_sees_them(self):
         name = f"report-{os.getpid()}"
         with small_file_system("16m") as folder:
-            with small_guest("fill", "--net", "none", "--name", name, "--disk", f"path={self.image(folder)},on-error=report") as guest:
+            with self.start(self.image(folder), name, ",on-error=report") as guest:
                 guest.expect("fill: ready", BOOT)
                 guest.type("go\n")
                 self.assertEqual(guest.wait(BOOT), 0, guest.text[-3000:])
                 self.assertNotIn("written", guest.results("fill"))
                 self.assertNotIn("0 errors", guest.results("fill"))
+
+
+class FullScsiDisk(FullDisk):
+    bus = "scsi"
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ cat > "$1/etc/initramfs-tools/hooks/yado" <<'END'
 #!/bin/sh
 [ "$1" = prereqs ] && exit 0
 . /usr/share/initramfs-tools/hook-functions
-manual_add_modules virtio_pci virtio_blk ext4 crc32c_generic crc32c_intel virtio_net virtio_rng
+manual_add_modules virtio_pci virtio_blk virtio_scsi sd_mod ext4 crc32c_generic crc32c_intel virtio_net virtio_rng
 END
 chmod 755 "$1/etc/initramfs-tools/hooks/yado"
 )SCRIPT";
@@ -74,12 +74,18 @@ ird=$root/tmp/ird
 mkdir -p "$ird/bin" "$ird/dev" "$ird/proc" "$ird/sys" "$ird/root" "$ird/modules"
 cp "$root/bin/busybox" "$ird/bin/busybox"
 kernel=$(ls "$root/lib/modules" | head -n 1)
-for module in virtio_pci virtio_blk crc32c_generic ext4; do
-  chroot "$root" modprobe -S "$kernel" --show-depends "$module"
-done | sed -n 's/^insmod \([^ ]*\).*/\1/p' | awk '!seen[$0]++' | while read -r path; do
-  cp "$root$path" "$ird/modules/"
-  echo "/modules/${path##*/}" >> "$ird/modules/order"
-done
+add_modules() {  # a list of their files, in the order of loading
+  list=$1
+  shift
+  for module; do
+    chroot "$root" modprobe -S "$kernel" --show-depends "$module"
+  done | sed -n 's/^insmod \([^ ]*\).*/\1/p' | awk '!seen[$0]++' | while read -r path; do
+    cp "$root$path" "$ird/modules/"
+    echo "/modules/${path##*/}" >> "$ird/modules/$list"
+  done
+}
+add_modules order virtio_pci virtio_blk crc32c_generic ext4
+add_modules scsi sd_mod virtio_scsi
 cat > "$ird/init" <<'END'
 #!/bin/busybox sh
 bb=/bin/busybox
@@ -90,6 +96,7 @@ for word in $($bb cat /proc/cmdline); do
   case $word in root=*) root=${word#root=} ;; rw) mode=rw ;; esac
 done
 while read -r module; do $bb insmod "$module"; done < /modules/order
+case $root in /dev/sd*) while read -r module; do $bb insmod "$module"; done < /modules/scsi ;; esac
 tries=0
 until [ -b "$root" ]; do
   tries=$((tries + 1))

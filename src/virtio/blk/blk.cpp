@@ -4,16 +4,15 @@
 #include <bit>
 #include <cstring>
 
-#include "base/log.h"
 #include "virtio/virtio.pb.h"
 
 namespace yado::virtio {
 
 namespace {
-constexpr uint64_t kSector = 512;
-constexpr uint32_t kMaxSegments = 16;
-constexpr uint32_t kMaxClearSectors = (1u << 30) / kSector;
+constexpr uint64_t kSector = DiskAccess::kSector;
+constexpr uint32_t kMaxSegments = 16, kMaxClearSectors = DiskAccess::kMaxClearSectors;
 constexpr uint16_t kMaxQueues = 16;
+BlkStatus answer(const Result<>& result) { return result ? BlkStatus::VIRTIO_BLK_S_OK : BlkStatus::VIRTIO_BLK_S_IOERR; }
 }  // namespace
 
 Result<std::unique_ptr<Blk>> Blk::create(block::DiskImage& image, Options options) {
@@ -27,18 +26,18 @@ Result<std::unique_ptr<Blk>> Blk::create(block::DiskImage& image, Options option
 }
 
 Blk::Blk(block::DiskImage& image, Options options)
-    : image_(image), options_(std::move(options)), capacity_(image.size().value() / kSector) {}
+    : disk_(image, options.attachment, options.id), options_(std::move(options)) {}
 
 uint64_t Blk::features() const {
     uint64_t f = VIRTIO_BLK_F_SEG_MAX | VIRTIO_BLK_F_BLK_SIZE | VIRTIO_BLK_F_FLUSH | VIRTIO_BLK_F_TOPOLOGY | VIRTIO_BLK_F_CONFIG_WCE;
     if (options_.queues > 1) f |= VIRTIO_BLK_F_MQ;
-    f |= image_.readonly() ? VIRTIO_BLK_F_RO : VIRTIO_BLK_F_DISCARD | VIRTIO_BLK_F_WRITE_ZEROES;
+    f |= disk_.readonly() ? VIRTIO_BLK_F_RO : VIRTIO_BLK_F_DISCARD | VIRTIO_BLK_F_WRITE_ZEROES;
     return f;
 }
 
 BlkConfig Blk::config() const {
     return {
-        .capacity = capacity_,
+        .capacity = disk_.sectors(),
         .seg_max = options_.queue_size - 2u,
         .blk_size = options_.block_size,
         .physical_block_exp = options_.physical_block_exp,
@@ -59,7 +58,7 @@ void Blk::write_config(uint32_t offset, unsigned size, uint64_t value) {
 }
 
 void Blk::resized() {
-    capacity_ = image_.size().value() / kSector;
+    disk_.resized();
     config_changed();
 }
 
@@ -68,22 +67,22 @@ void Blk::start(Session& session) {
     memory_ = &session.memory();
     flush_negotiated_ = session.has(VIRTIO_BLK_F_FLUSH);
     wce_negotiated_ = session.has(VIRTIO_BLK_F_CONFIG_WCE);
-    if (options_.attachment) options_.attachment->attached([&session](size_t count) { session.set_resting(count); });
+    disk_.attached([&session](size_t count) { session.set_resting(count); });
     for (unsigned i = 0; i < options_.queues; ++i)
         if (VirtQueue* queue = session.queue(i)) io::spawn(serve(*queue, *this));
 }
 
 void Blk::stop() {
     session_ = nullptr;
-    if (options_.attachment) options_.attachment->detached();
+    disk_.detached();
 }
 
 void Blk::pause() {
-    if (options_.attachment) options_.attachment->pausing();
+    disk_.pausing();
 }
 
 void Blk::resume() {
-    if (options_.attachment) options_.attachment->resumed();
+    disk_.resumed();
 }
 
 std::string Blk::save() const {
@@ -99,11 +98,6 @@ Result<> Blk::load(const std::string& state) {
     return {};
 }
 
-bool Blk::inside(uint64_t sector, uint64_t bytes) const {
-    const uint64_t capacity = capacity_;
-    return sector <= capacity && bytes / kSector <= capacity - sector;
-}
-
 // 5.2.5: without a flush command, or with the cache switched off, a write is stable when it completes.
 bool Blk::writethrough() const { return !flush_negotiated_ || (wce_negotiated_ && !writeback_); }
 
@@ -115,7 +109,7 @@ io::Task<Result<uint32_t>> Blk::handle(Chain& chain) {
 
     uint32_t written = 0;
     const BlkStatus status = co_await execute(header, chain, written);
-    if (status != BlkStatus::VIRTIO_BLK_S_OK) ++counters_.errors;
+    if (status != BlkStatus::VIRTIO_BLK_S_OK) ++disk_.counters.errors;
     // The status is the last writable byte (5.2.6).
     const mem::GuestRange& last = chain.writable().back();
     const std::byte value{std::to_underlying(status)};
@@ -139,32 +133,27 @@ io::Task<BlkStatus> Blk::execute(const BlkHeader& header, Chain& chain, uint32_t
 
 io::Task<BlkStatus> Blk::read(const BlkHeader& header, Chain& chain, uint32_t& written) {
     const uint64_t bytes = chain.writable_size() - 1;
-    if (bytes == 0 || bytes % kSector || !inside(header.sector, bytes)) co_return BlkStatus::VIRTIO_BLK_S_IOERR;
+    if (bytes == 0 || bytes % kSector || !disk_.inside(header.sector, bytes)) co_return BlkStatus::VIRTIO_BLK_S_IOERR;
     const std::vector<iovec> into = ChainCursor(*memory_, chain.writable()).lend(bytes);
-    const Result<> result = co_await image_.readv(Sectors(header.sector).bytes(), into);
+    const Result<> result = co_await disk_.read(header.sector, into);
     mark_written(*memory_, chain.writable(), bytes);  // a failed read may have written part of it
-    ++counters_.reads;
-    counters_.bytes_read += bytes;
     written = static_cast<uint32_t>(bytes);
     co_return answer(result);
 }
 
 io::Task<BlkStatus> Blk::write(const BlkHeader& header, Chain& chain) {
     const uint64_t bytes = chain.readable_size() - sizeof(BlkHeader);
-    if (image_.readonly() || bytes == 0 || bytes % kSector || !inside(header.sector, bytes)) co_return BlkStatus::VIRTIO_BLK_S_IOERR;
+    if (disk_.readonly() || bytes == 0 || bytes % kSector || !disk_.inside(header.sector, bytes)) co_return BlkStatus::VIRTIO_BLK_S_IOERR;
     ChainCursor cursor(*memory_, chain.readable());
-    cursor.lend(sizeof(BlkHeader));
+    cursor.skip(sizeof(BlkHeader));
     const std::vector<iovec> from = cursor.lend(bytes);
-    const Result<> result = co_await image_.writev(Sectors(header.sector).bytes(), from);
-    ++counters_.writes;
-    counters_.bytes_written += bytes;
+    const Result<> result = co_await disk_.write(header.sector, from);
     if (result && writethrough()) co_return co_await flush();
     co_return answer(result);
 }
 
 io::Task<BlkStatus> Blk::flush() {
-    ++counters_.flushes;
-    const Result<> result = co_await image_.flush();
+    const Result<> result = co_await disk_.flush();
     co_return answer(result);
 }
 
@@ -179,13 +168,13 @@ BlkStatus Blk::get_id(Chain& chain, uint32_t& written) {
 
 io::Task<BlkStatus> Blk::clear_segments(BlkRequest type, Chain& chain) {
     const uint64_t bytes = chain.readable_size() - sizeof(BlkHeader);
-    if (image_.readonly() || bytes == 0 || bytes % sizeof(BlkSegment) || bytes / sizeof(BlkSegment) > kMaxSegments)
+    if (disk_.readonly() || bytes == 0 || bytes % sizeof(BlkSegment) || bytes / sizeof(BlkSegment) > kMaxSegments)
         co_return BlkStatus::VIRTIO_BLK_S_IOERR;
     std::vector<BlkSegment> segments(bytes / sizeof(BlkSegment));
     ChainCursor cursor(*memory_, chain.readable());
-    cursor.lend(sizeof(BlkHeader));
+    cursor.skip(sizeof(BlkHeader));
     cursor.read(std::as_writable_bytes(std::span(segments)));
-    ++counters_.discards;
+    ++disk_.counters.discards;
     for (const BlkSegment& segment : segments) {
         const BlkStatus status = co_await clear_segment(type, segment);
         if (status != BlkStatus::VIRTIO_BLK_S_OK) co_return status;
@@ -198,21 +187,14 @@ io::Task<BlkStatus> Blk::clear_segment(BlkRequest type, BlkSegment segment) {
     const bool discard = type == BlkRequest::VIRTIO_BLK_T_DISCARD;
     const uint32_t known = discard ? 0 : VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP;
     if (segment.flags & ~known) co_return BlkStatus::VIRTIO_BLK_S_UNSUPP;  // 5.2.6.2
-    const Bytes offset = Sectors(segment.sector).bytes(), length = Sectors(segment.num_sectors).bytes();
-    if (segment.num_sectors > kMaxClearSectors || !inside(segment.sector, length.value())) co_return BlkStatus::VIRTIO_BLK_S_IOERR;
+    if (segment.num_sectors > kMaxClearSectors || !disk_.inside(segment.sector, segment.num_sectors * kSector)) co_return BlkStatus::VIRTIO_BLK_S_IOERR;
     if (segment.num_sectors == 0) co_return BlkStatus::VIRTIO_BLK_S_OK;
     if (discard) {
-        const Result<> result = co_await image_.discard(offset, length);
+        const Result<> result = co_await disk_.discard(segment.sector, segment.num_sectors);
         co_return answer(result);
     }
-    const Result<> result = co_await image_.write_zeroes(offset, length, segment.flags & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP);
+    const Result<> result = co_await disk_.write_zeroes(segment.sector, segment.num_sectors, segment.flags & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP);
     co_return answer(result);
-}
-
-BlkStatus Blk::answer(const Result<>& result) {
-    if (result) return BlkStatus::VIRTIO_BLK_S_OK;
-    YADO_LOG_LIMITED(Warning, "disk {}: {}", id(), result.error().message());
-    return BlkStatus::VIRTIO_BLK_S_IOERR;
 }
 
 }  // namespace yado::virtio

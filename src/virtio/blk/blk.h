@@ -8,10 +8,9 @@
 
 #include <atomic>
 
-#include "block/attachment.h"
-#include "block/disk_image.h"
 #include "virtio/blk/blk_spec.h"
 #include "virtio/device_model.h"
+#include "virtio/disk/disk_access.h"
 #include "virtio/serve.h"
 
 namespace yado::virtio {
@@ -30,11 +29,8 @@ class Blk final : public DeviceModel {
     /// Errors: Usage. The image is used on the transport's executor and must outlive the device; closing it is its owner's.
     static Result<std::unique_ptr<Blk>> create(block::DiskImage& image, Options options);
 
-    struct Counters {
-        uint64_t reads = 0, writes = 0, flushes = 0, discards = 0, errors = 0, bytes_read = 0, bytes_written = 0;
-    };
     /// Executor's thread, or paused.
-    Counters counters() const { return counters_; }
+    DiskCounters counters() const { return disk_.counters; }
     /// The image has grown or shrunk: tells the driver. Executor's thread.
     void resized();
 
@@ -55,7 +51,7 @@ class Blk final : public DeviceModel {
     void reset() override { writeback_ = true; }
     std::string save() const override;
     Result<> load(const std::string& state) override;
-    std::string detail() const override { return image_.describe(); }
+    std::string detail() const override { return disk_.describe(); }
 
     /// serve()'s: bytes written, or the chain is malformed.
     io::Task<Result<uint32_t>> handle(Chain& chain);
@@ -63,7 +59,6 @@ class Blk final : public DeviceModel {
   private:
     Blk(block::DiskImage& image, Options options);
     BlkConfig config() const;
-    bool inside(uint64_t sector, uint64_t bytes) const;
     bool writethrough() const;
 
     io::Task<BlkStatus> execute(const BlkHeader& header, Chain& chain, uint32_t& written);
@@ -73,16 +68,13 @@ class Blk final : public DeviceModel {
     BlkStatus get_id(Chain& chain, uint32_t& written);
     io::Task<BlkStatus> clear_segments(BlkRequest type, Chain& chain);
     io::Task<BlkStatus> clear_segment(BlkRequest type, BlkSegment segment);
-    BlkStatus answer(const Result<>& result);
 
-    block::DiskImage& image_;
+    DiskAccess disk_;
     Options options_;
     std::atomic<bool> writeback_{true};
-    std::atomic<uint64_t> capacity_;  // sectors
     Session* session_ = nullptr;
     mem::GuestMemory* memory_ = nullptr;
     bool flush_negotiated_ = false, wce_negotiated_ = false;
-    Counters counters_;
 };
 
 }  // namespace yado::virtio

@@ -42,6 +42,10 @@ std::vector<iovec> ChainCursor::lend(uint64_t count) {
     return pieces;
 }
 
+void ChainCursor::skip(uint64_t count) {
+    each(count, [](std::span<std::byte>, size_t, GuestPhysAddr) {});
+}
+
 void mark_written(mem::GuestMemory& memory, std::span<const mem::GuestRange> pieces, uint64_t count) {
     for (const mem::GuestRange& piece : pieces) {
         if (count == 0) return;

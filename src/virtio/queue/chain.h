@@ -36,6 +36,7 @@ class ChainCursor {
     size_t write(std::span<const std::byte> in);
     /// The next `count` bytes, in place; the cursor moves past them. Shorter at the end of the chain.
     std::vector<iovec> lend(uint64_t count);
+    void skip(uint64_t count);
 
     template <typename T>
     bool read_object(T& out) {

@@ -34,7 +34,7 @@ TEST(FlatText, AnUnknownKeyIsNamedWithTheKnownOnes) {
     const auto disk = parse_disk("path=a.img,cachee=off");
     ASSERT_FALSE(disk);
     EXPECT_EQ(disk.error().kind(), ErrorKind::Usage);
-    EXPECT_THAT(disk.error().message(), HasSubstr("unknown key \"cachee\"; known keys are id, path, format"));
+    EXPECT_THAT(disk.error().message(), HasSubstr("unknown key \"cachee\"; known keys are id, path, bus, format"));
 }
 
 TEST(FlatText, AWordThatIsNoneOfAnEnumIsRefusedWithTheWords) {
@@ -46,13 +46,16 @@ TEST(FlatText, ASwitchThatIsNeitherOnNorOffIsRefused) {
 }
 
 TEST(FlatText, ADiskSaysHowItIsCachedAndWhatIsFollowed) {
-    const auto disk = parse_disk("a.img,backing=any,cache=unsafe,discard=off,queues=2,on-error=report");
+    const auto disk = parse_disk("a.img,backing=any,cache=unsafe,discard=off,queues=2,on-error=report,bus=scsi");
     ASSERT_TRUE(disk) << disk.error().message();
     EXPECT_EQ(disk->backing, DiskBacking::Any);
     EXPECT_EQ(disk->cache, DiskCache::Unsafe);
     EXPECT_FALSE(disk->discard);
     EXPECT_EQ(disk->queues, 2);
     EXPECT_EQ(disk->on_error, DiskOnError::Report);
+    EXPECT_EQ(disk->bus, DiskBus::Scsi);
+    EXPECT_EQ(parse_disk("a.img")->bus, DiskBus::Virtio);
+    EXPECT_THAT(parse_disk("a.img,bus=ide").error().message(), HasSubstr("is none of virtio, scsi"));
     EXPECT_EQ(parse_disk("a.img")->backing, DiskBacking::None);
     EXPECT_FALSE(parse_disk("a.img,cache=some"));
 }
@@ -117,7 +120,7 @@ TEST(ConfigJson, ARoundTripLosesNothing) {
     GuestConfig config;
     config.name = "a";
     config.memory = 3_MiB;
-    config.disk.push_back(*parse_disk("p,,q,id=d,serial=x,aio=threads,backing=folder,cache=none,discard=off,queues=4,on-error=report"));
+    config.disk.push_back(*parse_disk("p,,q,id=d,serial=x,aio=threads,backing=folder,cache=none,discard=off,queues=4,on-error=report,bus=scsi"));
     config.net.push_back(*parse_net("user,mac=52:54:00:00:00:01,forward=tcp:1:2,dns=1.1.1.1,restrict=on"));
     config.net.push_back(*parse_net("none"));
     config.console = *parse_console("socket=/tmp/s");

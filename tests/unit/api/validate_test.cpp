@@ -75,6 +75,15 @@ TEST(Validate, TooManyDevicesAreRefused) {
     EXPECT_THAT(refusal(config), HasSubstr("too many"));
 }
 
+TEST(Validate, ScsiDisksTakeOneSlotTogether) {
+    GuestConfig config = good();
+    config.disk.assign(kMaxScsiDisks, {.path = "b", .bus = DiskBus::Scsi});
+    assign_ids(config);
+    EXPECT_EQ(refusal(config), "accepted");
+    config.disk.push_back({.id = "one-more", .path = "b", .bus = DiskBus::Scsi});
+    EXPECT_THAT(refusal(config), HasSubstr("65 SCSI disks are too many; the most is 64"));
+}
+
 TEST(Validate, ADiskWithoutPathFormatOrQueuesIsRefused) {
     GuestConfig config = good();
     config.disk[0].format = "";

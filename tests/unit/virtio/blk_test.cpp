@@ -1,5 +1,6 @@
 #include "virtio/blk/blk.h"
 
+#include "fakes/attachment.h"
 #include "fakes/disk_image.h"
 #include "fakes/virtio_driver.h"
 
@@ -234,27 +235,6 @@ TEST_P(BlkDevice, BufferOverTwoTouchingExtentsIsSplit) {
     EXPECT_EQ(machine.load<uint8_t>(fakes::VirtioMachine::kRam + 511), 0x42);
 }
 
-/// An attachment that writes down what it is told, and a disk whose requests are held meanwhile.
-struct RecordingAttachment final : block::Attachment {
-    void attached(std::function<void(size_t)> resting) override {
-        tell = std::move(resting);
-        said += "attached ";
-    }
-    void pausing() override { said += "pausing "; }
-    void resumed() override {
-        said += "resumed ";
-        if (on_end) on_end();
-    }
-    void detached() override {
-        said += "detached ";
-        if (on_end) on_end();
-        tell = {};
-    }
-    std::function<void(size_t)> tell;
-    std::function<void()> on_end;
-    std::string said;
-};
-
 struct BlkAtRest : testing::Test {
     BlkAtRest() {
         EXPECT_TRUE(driver.negotiate(kBase));
@@ -275,7 +255,7 @@ struct BlkAtRest : testing::Test {
     }
     fakes::VirtioMachine machine;
     fakes::MemoryDisk disk{1_MiB};
-    RecordingAttachment attachment;
+    fakes::RecordingAttachment attachment;
     VirtioPci device{machine.wiring(), *Blk::create(disk, {.id = "disk0", .attachment = &attachment})};
     fakes::VirtioDriver driver{machine, device};
     std::optional<fakes::DriverQueue> queue;
