@@ -22,16 +22,23 @@ Result<> PciBus::add(unsigned slot, unsigned function, PciFunction& f) {
     PciFunction*& place = functions_[slot * kFunctions + function];
     if (place) return fail(ErrorKind::Conflict, "PCI slot {}.{} is taken by {}", slot, function, place->id());
     place = &f;
-    f.connect({number_, static_cast<uint8_t>(slot), static_cast<uint8_t>(function)}, pirqs_);
+    f.connect(this, slot, function);
     PciFunction* first = functions_[slot * kFunctions];
     const auto others = std::span(functions_).subspan(slot * kFunctions + 1, kFunctions - 1);
     if (first && std::ranges::any_of(others, [](PciFunction* p) { return p != nullptr; })) first->set_multi_function();
     return {};
 }
 
+void PciBus::remove(PciFunction& f) {
+    const auto place = std::ranges::find(functions_, &f);
+    if (place == functions_.end()) return;
+    *place = nullptr;
+    f.connect(nullptr, 0, 0);
+}
+
 PciFunction* PciBus::find(const FunctionAddress& at) {
     if (at.slot >= kSlots || at.function >= kFunctions) return nullptr;
-    if (at.bus == number_) return functions_[at.slot * kFunctions + at.function];
+    if (at.bus == number()) return functions_[at.slot * kFunctions + at.function];
     for (PciFunction* f : functions_)
         if (PciBus* behind = f ? f->bus_behind(at.bus) : nullptr) return behind->find(at);
     return nullptr;
@@ -44,14 +51,44 @@ uint32_t PciBus::read(const FunctionAddress& at, uint16_t offset, unsigned size)
 
 void PciBus::write(const FunctionAddress& at, uint16_t offset, unsigned size, uint32_t value) {
     PciFunction* f = find(at);
-    if (!f || !f->write_config(offset, size, value)) return;
-    for (PciFunction* other : functions_)
-        if (other) other->retry_mappings();
+    if (!f) return;
+    const bool moved = f->write_config(offset, size, value);
+    if (moved || f->secondary_bus()) retry_mappings();
+}
+
+void PciBus::retry_mappings() {
+    for (PciFunction* f : functions_) {
+        if (!f) continue;
+        f->retry_mappings();
+        if (PciBus* behind = f->secondary_bus()) behind->retry_mappings();
+    }
+}
+
+void PciBus::upstream_changed() {
+    for (PciFunction* f : functions_) {
+        if (!f) continue;
+        f->upstream_changed();
+        if (PciBus* behind = f->secondary_bus()) behind->upstream_changed();
+    }
+}
+
+void PciBus::drive_intx(unsigned slot, unsigned pin, bool asserted) {
+    if (upstream_) return upstream_->drive_intx((slot + pin) % 4, asserted);  // PCI-to-PCI Bridge 1.2, 9.1
+    if (pirqs_) pirqs_->change(pirq_of(slot, pin), asserted);
 }
 
 std::vector<PciFunction*> PciBus::functions() const {
     std::vector<PciFunction*> all;
     std::ranges::copy_if(functions_, std::back_inserter(all), [](PciFunction* f) { return f != nullptr; });
+    return all;
+}
+
+std::vector<PciFunction*> PciBus::all_functions() const {
+    std::vector<PciFunction*> all;
+    for (PciFunction* f : functions()) {
+        all.push_back(f);
+        if (const PciBus* behind = f->secondary_bus()) std::ranges::copy(behind->all_functions(), std::back_inserter(all));
+    }
     return all;
 }
 

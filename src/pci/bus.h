@@ -4,10 +4,12 @@
 //                                      +--> PciBus::read/write --> bus 0, or through a bridge --> PciFunction
 //     ECAM (EcamWindow) ---------------+
 //
-// Functions are added before the guest runs. Accesses come from any vCPU thread.
+// Functions are added and removed while no vCPU runs. Accesses come from any vCPU thread. The buses are a tree of objects, whatever
+// numbers the guest gives them: a search ends.
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <memory>
 #include <vector>
 
@@ -19,14 +21,30 @@ namespace yado::pci {
 
 inline constexpr unsigned kSlots = 32, kFunctions = 8;
 
+/// What lies between a bus and the host: a bridge. Any thread, locks up to LockRank::Pci may be held.
+class Upstream {
+  public:
+    virtual ~Upstream() = default;
+    /// Accesses to the range reach the bus.
+    virtual bool forwards(BarKind kind, uint64_t start, uint64_t size) const = 0;
+    /// What functions on the bus write to memory, messages included, goes through.
+    virtual bool forwards_masters() const = 0;
+    /// INTx of the bus, pin 0 = INTA#.
+    virtual void drive_intx(unsigned pin, bool asserted) = 0;
+};
+
 class PciBus {
   public:
-    /// `pirqs` may be null: then INTx goes nowhere.
-    explicit PciBus(PirqRouter* pirqs, uint8_t number = 0) : pirqs_(pirqs), number_(number) {}
+    /// The root. `pirqs` may be null: then INTx goes nowhere.
+    explicit PciBus(PirqRouter* pirqs) : pirqs_(pirqs) {}
+    /// A bus behind a bridge.
+    explicit PciBus(Upstream& upstream) : upstream_(&upstream) {}
 
     /// Plugs a function in; it stays the caller's and must outlive the bus's use. Errors: OutOfRange (no such slot),
     /// Conflict (taken).
     Result<> add(unsigned slot, unsigned function, PciFunction& f);
+    /// Unplugs it: it has been reset, so that it answers nowhere and asserts nothing.
+    void remove(PciFunction& f);
 
     /// One configuration access of 1, 2 or 4 bytes. Absent functions read all ones.
     uint32_t read(const FunctionAddress& at, uint16_t offset, unsigned size);
@@ -35,10 +53,26 @@ class PciBus {
     PciFunction* find(const FunctionAddress& at);
     /// Every function on this bus, in slot order.
     std::vector<PciFunction*> functions() const;
+    /// And every one behind it, each bridge before what it leads to.
+    std::vector<PciFunction*> all_functions() const;
+
+    uint8_t number() const { return number_.load(std::memory_order_relaxed); }
+    /// The guest numbered the bridge's secondary bus.
+    void set_number(uint8_t number) { number_.store(number, std::memory_order_relaxed); }
+
+    // For the functions on it.
+    bool forwards(BarKind kind, uint64_t start, uint64_t size) const { return !upstream_ || upstream_->forwards(kind, start, size); }
+    bool forwards_masters() const { return !upstream_ || upstream_->forwards_masters(); }
+    void drive_intx(unsigned slot, unsigned pin, bool asserted);
+    /// The bridge above forwards something else now.
+    void upstream_changed();
 
   private:
-    PirqRouter* pirqs_;
-    uint8_t number_;
+    void retry_mappings();
+
+    PirqRouter* pirqs_ = nullptr;
+    Upstream* upstream_ = nullptr;
+    std::atomic<uint8_t> number_{0};
     std::array<PciFunction*, kSlots * kFunctions> functions_{};
 };
 

@@ -1,4 +1,5 @@
-// PCI Local Bus Specification 3.0, section 6.1 (type 0 header) and 6.8.2 (MSI-X); PCI Express Base 5.0, 7.5.3.
+// PCI Local Bus Specification 3.0, section 6.1 (type 0 header) and 6.8.2 (MSI-X); PCI-to-PCI Bridge Architecture 1.2, 3.2
+// (type 1 header).
 #pragma once
 
 #include <cstdint>
@@ -23,6 +24,17 @@ struct CommandRegister : Register<CommandRegister, uint16_t> {  // 6.2.2
 inline constexpr uint16_t kCommandWritable = 0x0547;  // I/O, memory, master, parity, SERR#, INTx disable
 
 inline constexpr uint16_t kStatusInterrupt = 1 << 3, kStatusCapabilities = 1 << 4;  // 6.2.3
+
+// Type 1 header (bridges).
+inline constexpr uint8_t kBridgeHeader = 1;
+inline constexpr uint16_t kPrimaryBus = 0x18, kSecondaryBus = 0x19, kSubordinateBus = 0x1a, kMemoryBase = 0x20, kMemoryLimit = 0x22,
+                          kPrefetchBase = 0x24, kPrefetchLimit = 0x26, kPrefetchBaseUpper = 0x28, kPrefetchLimitUpper = 0x2c,
+                          kBridgeControl = 0x3e;
+inline constexpr uint16_t kWindow64 = 1;  // in base and limit: the upper 32 bits are there
+struct BridgeControl : Register<BridgeControl, uint16_t> {  // 3.2.5.18
+    static constexpr Field<BridgeControl, bool, 6> SECONDARY_BUS_RESET{};
+    using Register::Register;
+};
 
 enum class CapabilityId : uint8_t { Vendor = 0x09, Express = 0x10, Msix = 0x11 };
 

@@ -31,15 +31,27 @@ class ConfigSpace {
     void allow(uint16_t offset, T writable) {
         store_le<T>(&mask_[offset], writable);
     }
+    /// Says which bits the device sets and the guest clears by writing ones (RW1C, PCI Express Base 5.0, 7.4).
+    template <typename T>
+    void clear_by_one(uint16_t offset, T bits) {
+        store_le<T>(&clear_[offset], bits);
+    }
+    /// Says which bits change although the guest cannot write them: the device's own, and part of its state.
+    template <typename T>
+    void own(uint16_t offset, T bits) {
+        store_le<T>(&own_[offset], bits);
+    }
 
     std::span<const uint8_t> bytes() const { return value_; }
-    /// True if `saved` differs from this space in writable bits only.
+    /// True if `saved` differs from this space only in bits that change.
     bool could_become(std::span<const uint8_t> saved) const;
     void restore(std::span<const uint8_t> saved);
 
   private:
+    uint8_t changing(size_t at) const { return static_cast<uint8_t>(mask_[at] | clear_[at] | own_[at]); }
+
     std::array<uint8_t, kExpressSize> value_{};
-    std::array<uint8_t, kExpressSize> mask_{};
+    std::array<uint8_t, kExpressSize> mask_{}, clear_{}, own_{};
 };
 
 }  // namespace yado::pci

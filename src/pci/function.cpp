@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "pci/bus.h"
 #include "pci/pci.pb.h"
 
 namespace yado::pci {
@@ -73,16 +74,20 @@ uint16_t PciFunction::add_capability(CapabilityId id, std::span<const uint8_t> b
     return at;
 }
 
-void PciFunction::add_express_endpoint() {
-    // Version 2, root complex integrated endpoint (PCI Express Base 5.0, 7.5.3.2): no link registers are needed.
-    std::array<uint8_t, 0x3a> body{};
-    body[0] = 2 | 9 << 4;
+uint16_t PciFunction::add_express(ExpressType type) {
+    std::array<uint8_t, kExpressBody> body{};
+    body[0] = static_cast<uint8_t>(2 | std::to_underlying(type) << 4);
     const uint16_t at = add_capability(CapabilityId::Express, body);
     configure([&](ConfigSpace& c) {
-        c.set<uint32_t>(at + 4, 1u << 15);          // role-based error reporting, 128-byte payloads
-        c.set<uint16_t>(at + 8, 1u << 11 | 1u << 4);  // no-snoop, relaxed ordering enabled
-        c.allow<uint16_t>(at + 8, 0x7fff);
+        c.set<uint32_t>(at + kDeviceCapabilities, 1u << 15);        // role-based error reporting, 128-byte payloads
+        c.set<uint16_t>(at + kDeviceControl, 1u << 11 | 1u << 4);  // no-snoop, relaxed ordering enabled
+        c.allow<uint16_t>(at + kDeviceControl, 0x7fff);
+        if (type == ExpressType::IntegratedEndpoint) return;        // it has no link (7.5.3)
+        c.set<uint32_t>(at + kLinkCapabilities, kWidth1 | kSpeed2_5);
+        c.set<uint16_t>(at + kLinkStatus, kWidth1 | kSpeed2_5);
+        c.allow<uint16_t>(at + kLinkControl, kLinkControlWritable);
     });
+    return at;
 }
 
 void PciFunction::add_msix(unsigned vectors, unsigned bar) {
@@ -107,10 +112,13 @@ void PciFunction::use_intx_pin(unsigned pin) {
 
 void PciFunction::seal() { sealed_ = state_.lock()->config; }
 
-void PciFunction::connect(const FunctionAddress& address, PirqRouter* pirqs) {
-    address_ = address;
-    pirqs_ = pirqs;
+void PciFunction::connect(PciBus* bus, unsigned slot, unsigned function) {
+    bus_ = bus;
+    slot_ = static_cast<uint8_t>(slot);
+    function_ = static_cast<uint8_t>(function);
 }
+
+FunctionAddress PciFunction::address() const { return {bus_ ? bus_->number() : uint8_t{0}, slot_, function_}; }
 
 void PciFunction::set_multi_function() {
     auto s = state_.lock();
@@ -138,8 +146,20 @@ bool PciFunction::write_config(uint16_t offset, unsigned size, uint32_t value) {
 
 void PciFunction::update_msix(State& s) {
     if (!s.msix) return;
-    const CommandRegister command(s.config.get<uint16_t>(kCommand));
-    s.msix->set_control(MsixControl(s.config.get<uint16_t>(s.msix_capability + kMsixControl)), command.get(CommandRegister::BUS_MASTER));
+    s.msix->set_control(MsixControl(s.config.get<uint16_t>(s.msix_capability + kMsixControl)), may_master(s));
+}
+
+bool PciFunction::may_master(const State& s) const {
+    return CommandRegister(s.config.get<uint16_t>(kCommand)).get(CommandRegister::BUS_MASTER) && (!bus_ || bus_->forwards_masters());
+}
+
+void PciFunction::upstream_changed() {
+    {
+        auto s = state_.lock();
+        update_mappings(*s);
+        update_msix(*s);
+    }
+    config_written(kCommand, 2);  // what waited for the way to memory goes on
 }
 
 void PciFunction::retry_mappings() {
@@ -167,6 +187,7 @@ std::optional<uint64_t> PciFunction::decoded_address(const State& s, unsigned in
     uint64_t address = s.config.get<uint32_t>(bar_register(index)) & ~(bar.size - 1);
     if (bar.kind == BarKind::Memory64) address |= static_cast<uint64_t>(s.config.get<uint32_t>(bar_register(index + 1))) << 32;
     if (address == 0) return std::nullopt;  // 0 means unassigned on a PC
+    if (bus_ && !bus_->forwards(bar.kind, address, bar.size)) return std::nullopt;
     return address;
 }
 
@@ -220,9 +241,9 @@ void PciFunction::drive_intx(State& s) {
     s.config.set<uint16_t>(kStatus, status | (s.intx ? kStatusInterrupt : 0));
     const bool disabled = CommandRegister(s.config.get<uint16_t>(kCommand)).get(CommandRegister::INTERRUPT_DISABLE);
     const bool level = s.intx && !disabled && !(s.msix && s.msix->enabled());
-    if (level == s.intx_driven || !pirqs_ || pin_ == 0) return;
+    if (level == s.intx_driven || !bus_ || pin_ == 0) return;
     s.intx_driven = level;
-    pirqs_->change(pirq_of(address_.slot, pin_ - 1), level);
+    bus_->drive_intx(slot_, pin_ - 1, level);
 }
 
 void PciFunction::raise_msix(unsigned vector) {
@@ -258,7 +279,8 @@ unsigned PciFunction::msix_routed() const {
     return s->msix ? s->msix->routed() : 0;
 }
 bool PciFunction::bus_master() const {
-    return CommandRegister(state_.lock()->config.get<uint16_t>(kCommand)).get(CommandRegister::BUS_MASTER);
+    auto s = state_.lock();
+    return may_master(*s);
 }
 uint32_t PciFunction::config_register(uint16_t offset, unsigned size) const { return state_.lock()->config.read(offset, size); }
 void PciFunction::poke_config(uint16_t offset, uint32_t value) { state_.lock()->config.set<uint32_t>(offset, value); }
@@ -277,7 +299,7 @@ void PciFunction::reset() {
 }
 
 FunctionInfo PciFunction::info() const {
-    FunctionInfo info{address_, identity_, id(), kind(), detail(), {}};
+    FunctionInfo info{address(), identity_, id(), kind(), detail(), {}};
     auto s = state_.lock();
     for (unsigned i = 0; i < kBars; ++i)
         if (s->bars[i].kind != BarKind::None) info.bars.push_back({i, s->bars[i].kind, s->bars[i].size, s->bars[i].mapped});

@@ -1,9 +1,9 @@
-// A PCI function with a type 0 header: identification, BARs that follow the command register, capabilities, INTx and
-// MSI-X. Devices derive from it.
+// A PCI function: identification, BARs that follow the command register, capabilities, INTx and MSI-X. The header is of
+// type 0; a bridge makes it type 1. Devices derive from it.
 //
 //     guest writes config --> masks --> command, BARs: mapped or unmapped --> MSI-X control --> config_written()
 //
-// A BAR that lies over RAM, another range or outside the address width is not mapped: the guest hurts only itself.
+// Behind a bridge a BAR is mapped where the bridge forwards its whole range. A BAR that lies over RAM, another range or outside the address width is not mapped: the guest hurts only itself.
 // It is tried again whenever another function's mapping changes.
 //
 // Threads: config accesses come from vCPU threads, interrupts from any; one lock (rank Pci) guards all of it.
@@ -21,6 +21,7 @@
 #include "bus/irq.h"
 #include "mem/guest_memory.h"
 #include "pci/config_space.h"
+#include "pci/express_regs.h"
 #include "pci/msix.h"
 #include "pci/pirq.h"
 
@@ -84,10 +85,14 @@ class PciFunction : public bus::Device {
     FunctionInfo info() const;
     /// One line: address, what it is, where its BARs are.
     std::string describe() const;
-    const FunctionAddress& address() const { return address_; }
+    FunctionAddress address() const;
 
-    /// A bridge returns the bus behind it that leads to bus `number`; other functions nullptr.
+    /// The bus behind a bridge; nullptr for other functions.
+    virtual PciBus* secondary_bus() { return nullptr; }
+    /// The same, if configuration accesses to bus `number` go there now.
     virtual PciBus* bus_behind(uint8_t number) { return static_cast<void>(number), nullptr; }
+    /// The bridge above forwards something else now: mappings and messages follow.
+    void upstream_changed();
 
     // bus::Device. A derived class that has state of its own saves it with save_function() in its record.
     void reset() override;
@@ -97,7 +102,8 @@ class PciFunction : public bus::Device {
     void add_bar(unsigned index, BarKind kind, uint64_t size, bus::IoHandler& handler);
     /// Adds a capability with this body (after id and next); returns its offset. A writable mask may follow by allow().
     uint16_t add_capability(CapabilityId id, std::span<const uint8_t> body);
-    void add_express_endpoint();
+    /// Version 2, without a slot; returns its offset.
+    uint16_t add_express(ExpressType type);
     void add_msix(unsigned vectors, unsigned bar);
     void use_intx_pin(unsigned pin);
     template <typename F>
@@ -123,6 +129,11 @@ class PciFunction : public bus::Device {
     unsigned msix_routed() const;
     bool bus_master() const;
     uint32_t config_register(uint16_t offset, unsigned size) const;
+    bus::AddressSpace& memory_space() const { return wiring_.memory; }
+    /// Where no BAR can be: over RAM or the local APICs, or past the last address.
+    bool over_ram(uint64_t start, uint64_t size) const;
+    /// The bus that it is plugged into.
+    PciBus* bus() const { return bus_; }
 
     /// Registers at [offset, offset+size) were written. vCPU thread, no lock held.
     virtual void config_written(uint16_t offset, unsigned size) { static_cast<void>(offset), static_cast<void>(size); }
@@ -156,12 +167,12 @@ class PciFunction : public bus::Device {
     };
     class MsixWindow;
 
-    void connect(const FunctionAddress& address, PirqRouter* pirqs);
+    void connect(PciBus* bus, unsigned slot, unsigned function);
+    bool may_master(const State& s) const;
     void set_multi_function();
     bool update_mappings(State& s);
     bool update_bar(State& s, unsigned index);
     std::optional<uint64_t> decoded_address(const State& s, unsigned index) const;
-    bool over_ram(uint64_t start, uint64_t size) const;
     void drive_intx(State& s);
     void update_msix(State& s);
     void report_refused(unsigned vector, const Error& error) const;
@@ -170,8 +181,8 @@ class PciFunction : public bus::Device {
 
     FunctionWiring wiring_;
     Identity identity_;
-    FunctionAddress address_;
-    PirqRouter* pirqs_ = nullptr;
+    PciBus* bus_ = nullptr;
+    uint8_t slot_ = 0, function_ = 0;
     unsigned pin_ = 0;  // 0: none, 1: INTA#
     std::unique_ptr<MsixWindow> msix_window_;
     ConfigSpace sealed_;

@@ -23,7 +23,7 @@ class Card final : public PciFunction {
         add_bar(0, BarKind::Memory64, 0x4000, scratch);
         add_msix(3, 2);
         add_bar(3, BarKind::Io, 0x20, scratch);
-        add_express_endpoint();
+        add_express(ExpressType::IntegratedEndpoint);
         use_intx_pin(1);
         seal();
     }
