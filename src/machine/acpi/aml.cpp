@@ -9,8 +9,8 @@ namespace {
 
 constexpr char kZeroOp = 0x00, kOneOp = 0x01, kNameOp = 0x08, kBytePrefix = 0x0a, kWordPrefix = 0x0b, kDWordPrefix = 0x0c,
                kStringPrefix = 0x0d, kQWordPrefix = 0x0e, kScopeOp = 0x10, kBufferOp = 0x11, kPackageOp = 0x12, kMethodOp = 0x14,
-               kDualNamePrefix = 0x2e, kMultiNamePrefix = 0x2f, kExtOpPrefix = 0x5b, kArg0Op = 0x68, kStoreOp = 0x70,
-               kCreateDWordFieldOp = static_cast<char>(0x8a), kLEqualOp = static_cast<char>(0x93), kIfOp = static_cast<char>(0xa0),
+               kDualNamePrefix = 0x2e, kMultiNamePrefix = 0x2f, kExtOpPrefix = 0x5b, kLocal0Op = 0x60, kArg0Op = 0x68, kStoreOp = 0x70, kAndOp = 0x7b, kOrOp = 0x7d,
+               kCreateDWordFieldOp = static_cast<char>(0x8a), kLNotOp = static_cast<char>(0x92), kLEqualOp = static_cast<char>(0x93), kIfOp = static_cast<char>(0xa0),
                kReturnOp = static_cast<char>(0xa4);
 constexpr char kDeviceExtOp = static_cast<char>(0x82);
 
@@ -120,6 +120,12 @@ Bytes store(const Bytes& value, const Bytes& target) { return Bytes(1, kStoreOp)
 Bytes if_equal(const Bytes& left, const Bytes& right, const Bytes& body) {
     return Bytes(1, kIfOp) + with_length(Bytes(1, kLEqualOp) + left + right + body);
 }
+Bytes if_unequal(const Bytes& left, const Bytes& right, const Bytes& body) {
+    return Bytes(1, kIfOp) + with_length(Bytes{kLNotOp, kLEqualOp} + left + right + body);
+}
+Bytes local(unsigned n) { return Bytes(1, static_cast<char>(kLocal0Op + n)); }
+Bytes bit_and(const Bytes& left, const Bytes& right, const Bytes& target) { return Bytes(1, kAndOp) + left + right + target; }
+Bytes bit_or(const Bytes& left, const Bytes& right, const Bytes& target) { return Bytes(1, kOrOp) + left + right + target; }
 Bytes dword_field(const Bytes& source, unsigned offset, std::string_view field) {
     return Bytes(1, kCreateDWordFieldOp) + source + integer(offset) + name_string(field);
 }

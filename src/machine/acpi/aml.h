@@ -27,8 +27,12 @@ Bytes device(std::string_view path, std::initializer_list<Bytes> terms);
 Bytes method(std::string_view path, unsigned arguments, const Bytes& body);
 Bytes return_value(const Bytes& value);
 Bytes argument(unsigned n);                                           ///< Arg0 to Arg6
+Bytes local(unsigned n);                                              ///< Local0 to Local7
 Bytes store(const Bytes& value, const Bytes& target);
+Bytes bit_and(const Bytes& left, const Bytes& right, const Bytes& target);  ///< DefAnd
+Bytes bit_or(const Bytes& left, const Bytes& right, const Bytes& target);   ///< DefOr
 Bytes if_equal(const Bytes& left, const Bytes& right, const Bytes& body);
+Bytes if_unequal(const Bytes& left, const Bytes& right, const Bytes& body);
 Bytes dword_field(const Bytes& source, unsigned offset, std::string_view field);  ///< CreateDWordField
 
 /// Resource descriptors (6.4), to be wrapped by resources().

@@ -21,16 +21,25 @@ aml::Bytes routing_table() {
     return name("_PRT", package(routes));
 }
 
-/// _OSC grants what the system asks for: there is nothing that firmware keeps to itself (6.2.11.3).
-aml::Bytes osc() {
-    const aml::Bytes accept = if_equal(argument(0), buffer(aml::Bytes("\x5b\x4d\xdb\x33\xf7\x1f\x1c\x40\x96\x57\x74\x41\xc0\x3d\xd7\x66", 16)),
-                                       return_value(argument(3)));
-    constexpr unsigned kUnrecognizedUuid = 4;
-    return method("_OSC", 4, accept + dword_field(argument(3), 0, "CDW1") + store(integer(kUnrecognizedUuid), name_string("CDW1")) +
+/// _OSC (PCI Firmware 3.2, 4.5.1; ACPI 6.5, 6.2.11): the system may have what there is, native hot-plug where there are slots for it
+/// and the PCI Express capabilities. There is no standard hot-plug controller, no PME, no AER and no LTR to hand over.
+aml::Bytes osc(bool hotplug_ports) {
+    constexpr unsigned kNativeHotplug = 1 << 0, kExpressCapabilities = 1 << 4;
+    constexpr unsigned kUnrecognizedUuid = 1 << 2, kUnrecognizedRevision = 1 << 3, kCapabilitiesMasked = 1 << 4;
+    const aml::Bytes uuid = buffer(aml::Bytes("\x5b\x4d\xdb\x33\xf7\x1f\x1c\x40\x96\x57\x74\x41\xc0\x3d\xd7\x66", 16));
+    const aml::Bytes status = name_string("CDW1"), control = name_string("CDW3"), granted = local(0);
+    const auto complain = [&](unsigned bit) { return bit_or(status, integer(bit), status); };
+    const aml::Bytes root_bridge = dword_field(argument(3), 8, "CDW3") +
+                                   bit_and(control, integer(kExpressCapabilities | (hotplug_ports ? kNativeHotplug : 0)), granted) +
+                                   if_unequal(argument(1), integer(1), complain(kUnrecognizedRevision)) +
+                                   if_unequal(granted, control, complain(kCapabilitiesMasked)) + store(granted, control) +
+                                   return_value(argument(3));
+    return method("_OSC", 4, dword_field(argument(3), 0, "CDW1") + if_equal(argument(0), uuid, root_bridge) + complain(kUnrecognizedUuid) +
                                  return_value(argument(3)));
 }
 
-aml::Bytes pci_root(unsigned physical_address_bits) {
+aml::Bytes pci_root(const MachineDescription& m) {
+    const unsigned physical_address_bits = m.physical_address_bits;
     const auto window32 = static_cast<uint32_t>(kPciWindow32.value());
     const auto window64 = pci_window64(physical_address_bits).value();
     return device("PCI0", {
@@ -38,7 +47,7 @@ aml::Bytes pci_root(unsigned physical_address_bits) {
         crs({bus_range(0, 255), io_ports(0xcf8, 0xcf8, 8), io_range(0x0000, 0x0cf7), io_range(0x0d00, 0xffff),
              memory_range32(window32, static_cast<uint32_t>(window32 + kPciWindow32Size.value() - 1)),
              memory_range64(window64, window64 + pci_window64_size(physical_address_bits).value() - 1)}),
-        osc(), routing_table()});
+        osc(m.hotplug_ports), routing_table()});
 }
 
 aml::Bytes legacy_devices(const MachineDescription& m) {
@@ -65,7 +74,7 @@ aml::Bytes processors(uint32_t count) {
 }  // namespace
 
 aml::Bytes dsdt_terms(const MachineDescription& machine) {
-    return scope("\\_SB", processors(machine.vcpus) + pci_root(machine.physical_address_bits) + legacy_devices(machine)) +
+    return scope("\\_SB", processors(machine.vcpus) + pci_root(machine) + legacy_devices(machine)) +
            name("\\_S5", package({integer(kSleepTypeS5), integer(kSleepTypeS5), integer(0), integer(0)}));
 }
 

@@ -25,6 +25,7 @@ constexpr unsigned pci_gsi(unsigned slot, unsigned pin) { return 16 + (slot + pi
 struct MachineDescription {
     uint32_t vcpus = 1;
     unsigned physical_address_bits = 46;  ///< of the guest's processors: the 64-bit PCI window is where they reach it
+    bool hotplug_ports = false;           ///< there are PCI Express slots that cards come and go in
     bool pvpanic = true;
     bool serial1 = true;
 };

@@ -22,7 +22,7 @@ struct Installed {
 std::unique_ptr<Installed> installed(uint32_t vcpus) {
     auto i = std::make_unique<Installed>();
     EXPECT_TRUE(Layout::create(64_MiB)->populate(i->memory).has_value());
-    auto tables = install(i->memory, {.vcpus = vcpus});
+    auto tables = install(i->memory, {.vcpus = vcpus, .hotplug_ports = true});
     EXPECT_TRUE(tables.has_value());
     if (tables) i->tables = *tables;
     return i;
@@ -69,6 +69,34 @@ TEST(AcpiTables, MoreProcessorsThanTheAreaHoldsAreRefused) {
     mem::GuestMemory memory;
     ASSERT_TRUE(Layout::create(64_MiB)->populate(memory));
     EXPECT_FALSE(install(memory, {.vcpus = 4000}));
+}
+
+/// What \_SB.PCI0._OSC makes of a request, by ACPICA's own interpreter: its output.
+std::string ask_osc(bool hotplug_ports, const std::string& uuid, unsigned revision, const std::string& request) {
+    mem::GuestMemory memory;
+    EXPECT_TRUE(Layout::create(64_MiB)->populate(memory));
+    auto tables = install(memory, {.hotplug_ports = hotplug_ports});
+    const auto file = std::filesystem::temp_directory_path() / fmt::format("yado-osc-{}", getpid());
+    std::ofstream(file, std::ios::binary) << tables->by_signature["DSDT"];
+    const std::string command = fmt::format("acpiexec -b 'execute \\_SB.PCI0._OSC ({}) {} 3 ({})' {} 2>&1", uuid, revision, request, file.string());
+    std::string text;
+    if (FILE* output = popen(command.c_str(), "r")) {
+        for (int c; (c = fgetc(output)) != EOF;) text += static_cast<char>(c);
+        pclose(output);
+    }
+    std::filesystem::remove(file);
+    return text;
+}
+
+TEST(AcpiTables, TheSystemGetsNativeHotPlugWhereThereArePortsAndNothingThatIsNotThere) {
+    if (std::system("command -v acpiexec >/dev/null 2>&1") != 0) GTEST_SKIP() << "acpiexec (acpica-tools) is not installed";
+    const std::string uuid = "5B 4D DB 33 F7 1F 1C 40 96 57 74 41 C0 3D D7 66", all = "00 00 00 00 1F 00 00 00 1F 00 00 00";
+    const std::string fits = "00 00 00 00 1F 00 00 00 11 00 00 00";
+    EXPECT_NE(ask_osc(true, uuid, 1, all).find("10 00 00 00 1F 00 00 00 11 00 00 00"), std::string::npos) << ask_osc(true, uuid, 1, all);
+    EXPECT_NE(ask_osc(true, uuid, 1, fits).find("00 00 00 00 1F 00 00 00 11 00 00 00"), std::string::npos);
+    EXPECT_NE(ask_osc(false, uuid, 1, fits).find("10 00 00 00 1F 00 00 00 10 00 00 00"), std::string::npos);
+    EXPECT_NE(ask_osc(true, uuid, 2, fits).find("08 00 00 00 1F 00 00 00 11 00 00 00"), std::string::npos);
+    EXPECT_NE(ask_osc(true, "00" + uuid.substr(2), 1, all).find("04 00 00 00 1F 00 00 00 1F 00 00 00"), std::string::npos);
 }
 
 // The oracle: ACPICA's own disassembler and compiler take every table.
