@@ -12,6 +12,8 @@ namespace yado::vm {
 class Inventory {
   public:
     void add(bus::Device& device) { devices_.push_back(&device); }
+    /// It is no longer part of the guest. One that is not there is ignored.
+    void remove(bus::Device& device) { std::erase(devices_, &device); }
     std::span<bus::Device* const> devices() const { return devices_; }
 
     void reset();

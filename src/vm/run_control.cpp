@@ -86,6 +86,15 @@ Result<> RunControl::reset() {
     return {};
 }
 
+Result<> RunControl::change_machine(const std::function<Result<>(Devices)>& change) {
+    if (state_ != RunState::Running && state_ != RunState::Paused) return fail(ErrorKind::Conflict, "the guest is {}", api::to_string(state_));
+    if (state_ == RunState::Paused) return change(Devices::Quiet);
+    wiring_.processors.stop();
+    auto changed = change(Devices::Running);
+    wiring_.processors.release();
+    return changed;
+}
+
 Result<> RunControl::debugger_holds() {
     if (state_ != RunState::Running && state_ != RunState::Paused)
         return fail(ErrorKind::Conflict, "the guest is {}", api::to_string(state_));
@@ -115,6 +124,16 @@ void RunControl::guest_wants_reset() {
     wiring_.processors.hold();
     wiring_.executor.post([this] {
         if (const auto done = reset(); !done) YADO_LOG(Warning, "reset: {}", done.error().message());
+    });
+}
+
+void RunControl::guest_changes_machine(std::function<void(Devices)> change) {
+    wiring_.processors.hold();
+    wiring_.executor.post([this, change = std::move(change)] {
+        (void)change_machine([&](Devices devices) -> Result<> {
+            change(devices);
+            return {};
+        });
     });
 }
 

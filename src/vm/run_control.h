@@ -45,6 +45,9 @@ class RunControl {
     Result<> resume();
     Result<> reset();
     Result<> stop(api::ExitReport why);
+    /// Changes the machine while no vCPU runs: `change` is told whether its devices do. Errors: Conflict (not started, ended), and its own.
+    enum class Devices : uint8_t { Quiet, Running };
+    Result<> change_machine(const std::function<Result<>(Devices)>& change);
 
     // A debugger's, often and without events. Control executor's thread. Errors: Conflict (not started, ended).
     Result<> debugger_holds();
@@ -55,6 +58,8 @@ class RunControl {
     // Any thread: what the guest asked for.
     void guest_wants_reset();
     void guest_stops(api::ExitReport why);
+    /// Holds the vCPUs now and calls `change` as change_machine() does; nothing is called in a guest that has ended.
+    void guest_changes_machine(std::function<void(Devices)> change);
     /// Something on the host failed that the guest cannot go on without: told as an event of that kind, and the guest is
     /// paused until somebody resumes it. Any thread.
     void host_pauses(std::string_view kind, std::string reason);

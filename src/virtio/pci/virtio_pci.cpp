@@ -43,6 +43,7 @@ VirtioPci::VirtioPci(const Wiring& wiring, std::unique_ptr<DeviceModel> model, c
     add_msix(vectors_of(*model_), kMsixBar);
     hold_msix();  // until resume()
     add_virtio_capabilities();
+    if (options.express) add_express(pci::ExpressType::Endpoint);
     use_intx_pin(1);
     seal();
     model_->bind(this);

@@ -41,6 +41,7 @@ class VirtioPci final : public pci::PciFunction, private VirtQueue::Events, priv
         bool packed = false;  ///< offer packed rings
         bool event_idx = true;
         bool indirect = true;
+        bool express = false;  ///< a PCI Express endpoint: it goes into a root port
     };
     VirtioPci(const Wiring& wiring, std::unique_ptr<DeviceModel> model, const Options& options);
     VirtioPci(const Wiring& wiring, std::unique_ptr<DeviceModel> model) : VirtioPci(wiring, std::move(model), Options{}) {}

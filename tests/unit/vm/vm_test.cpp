@@ -188,6 +188,45 @@ TEST_F(Control, AHaltedVcpuIsStoppedAtOnce) {
     ASSERT_TRUE(c.stop({.reason = api::StopReason::Stopped}));
 }
 
+TEST_F(Control, TheMachineIsChangedWhileNoVcpuRuns) {
+    RunControl c = make();
+    control = &c;
+    ASSERT_TRUE(c.start());
+    await_runs(1);
+    EXPECT_TRUE(c.change_machine([&](RunControl::Devices devices) -> Result<> {
+        EXPECT_EQ(devices, RunControl::Devices::Running);
+        return {};
+    }));
+    await_runs(2);
+    EXPECT_EQ(device.pauses, 0);
+    EXPECT_EQ(c.state(), api::RunState::Running);
+    ASSERT_TRUE(c.pause());
+    const auto refused = c.change_machine([&](RunControl::Devices devices) -> Result<> {
+        EXPECT_EQ(devices, RunControl::Devices::Quiet);
+        return fail(ErrorKind::Conflict, "full");
+    });
+    EXPECT_EQ(refused.error().message(), "full");
+    ASSERT_TRUE(c.stop({.reason = api::StopReason::Stopped}));
+    EXPECT_EQ(c.change_machine([](RunControl::Devices) -> Result<> { return {}; }).error().message(), "the guest is stopped");
+}
+
+TEST_F(Control, WhatTheGuestChangesIsDoneWithItsVcpusHeld) {
+    RunControl c = make();
+    control = &c;
+    ASSERT_TRUE(c.start());
+    await_runs(1);
+    int changes = 0;
+    c.guest_changes_machine([&](RunControl::Devices) { ++changes; });
+    EXPECT_EQ(changes, 0);
+    drain();
+    EXPECT_EQ(changes, 1);
+    await_runs(2);
+    ASSERT_TRUE(c.stop({.reason = api::StopReason::Stopped}));
+    c.guest_changes_machine([&](RunControl::Devices) { ++changes; });
+    drain();
+    EXPECT_EQ(changes, 1);
+}
+
 TEST_F(Control, VerbsThatTheStateForbidsAreConflicts) {
     RunControl c = make();
     control = &c;
