@@ -120,6 +120,10 @@ Result<> set_field(GuestConfig& config, std::string_view key, const std::string&
 
 std::string to_json(const GuestConfig& config) { return dump(encode(config)); }
 
+std::string to_json(const DiskConfig& disk) { return dump(encode(disk)); }
+
+Result<DiskConfig> disk_config_from_json(std::string_view text) { return decode_text<DiskConfig>(text, UnknownKeys::Refuse, ErrorKind::Usage); }
+
 Result<GuestConfig> guest_config_from_json(std::string_view text) {
     return decode_text<GuestConfig>(text, UnknownKeys::Refuse, ErrorKind::Usage);
 }

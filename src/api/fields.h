@@ -115,6 +115,7 @@ void fields(V& v, T& g) {
     v("rings", g.rings, "layout of virtio queues");
     v("rng", g.rng, "virtio-rng device");
     v("balloon", g.balloon, "virtio-balloon device");
+    v("hotplug_ports", g.hotplug_ports, "slots for devices that come while the guest runs, 0 to 16");
     v("check", g.check, "lockstep: every block by the translator and by the interpreter, compared; sampled: only some runs of those that run much");
     v("perf", g.perf, "tells perf what translated code is: off, map, jitdump=FOLDER");
     v("system_map", g.system_map, "System.map of the guest's kernel: names for perf");

@@ -135,6 +135,7 @@ inline constexpr uint32_t kMaxVcpus = 254;  ///< xAPIC ids 0 to 253; 255 is broa
 inline constexpr uint16_t kMaxDiskQueues = 16;  ///< as virtio/blk and virtio/scsi want
 inline constexpr size_t kMaxDevices = 24;   ///< disks and nets: one PCI slot each on bus 0; all SCSI disks together one
 inline constexpr size_t kMaxScsiDisks = 64; ///< as virtio/scsi has targets
+inline constexpr uint16_t kMaxHotplugPorts = 16;
 
 /// The layout of virtio queues that drivers are offered (virtio 1.2, 2.7 and 2.8).
 enum class Rings : uint8_t { Split, Packed };
@@ -163,6 +164,7 @@ struct GuestConfig {
     Rings rings = Rings::Split;
     bool rng = true;
     bool balloon = true;
+    uint16_t hotplug_ports = 4; ///< PCI Express slots for devices that come while the guest runs
     CheckKind check = CheckKind::Off;  ///< translator against interpreter: every block, or a sample of their runs
     PerfConfig perf;            ///< of the translator
     std::string system_map;     ///< path of the guest kernel's System.map, for perf
@@ -191,6 +193,9 @@ Result<> set_field(GuestConfig& config, std::string_view key, const std::string&
 /// JSON, as a launcher hands it to yado-vmm. Lossless.
 std::string to_json(const GuestConfig& config);
 Result<GuestConfig> guest_config_from_json(std::string_view text);
+/// The same for a disk that comes later. Errors: Usage.
+std::string to_json(const DiskConfig& disk);
+Result<DiskConfig> disk_config_from_json(std::string_view text);
 
 /// Gives every device an id ("disk0", "net0") and every net a MAC address (52:54:00 and a hash of guest name and id).
 void assign_ids(GuestConfig& config);
@@ -203,6 +208,8 @@ struct HostLimits {
 
 /// Checks everything that can be known without opening a file. Errors: Usage, one line with the remedy.
 Result<> validate(const GuestConfig& config, const HostLimits& host);
+/// The same for a disk, which has an id.
+Result<> validate(const DiskConfig& disk);
 /// Errors: Usage, for a name that could not be a folder or host name.
 Result<> check_name(std::string_view name);
 

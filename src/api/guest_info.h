@@ -129,7 +129,8 @@ struct JobInfo {
 };
 
 /// Something that happened: "started", "paused", "resumed", "reset", "power-button", "powered-off", "crashed",
-/// "stopped", "disk-error" (the guest is paused for it), "device-needs-reset", "balloon", "debugger-attached", "debugger-detached", "job-ended".
+/// "stopped", "disk-error" (the guest is paused for it), "disk-added", "disk-detaching" (the guest was asked), "disk-removed", "device-needs-reset",
+/// "balloon", "debugger-attached", "debugger-detached", "job-ended".
 struct Event {
     uint64_t number = 0;        ///< 1, 2, 3 ... within a guest
     Nanoseconds time{};         ///< since 1970-01-01 UTC
@@ -152,6 +153,7 @@ std::string_view to_string(StopReason reason);
 
 std::string to_json(const GuestInfo&);
 std::string to_json(const std::vector<GuestInfo>&);
+std::string to_json(const DeviceInfo&);
 std::string to_json(const std::vector<DeviceInfo>&);
 std::string to_json(const Counters&);
 std::string to_json(const EngineStats&);
@@ -167,6 +169,7 @@ std::string to_json(const Error&);  ///< as ApiError
 
 /// Errors: Corrupt, naming the field. Unknown fields are ignored: a newer guest may say more.
 Result<GuestInfo> guest_info_from_json(std::string_view);
+Result<DeviceInfo> device_from_json(std::string_view);
 Result<std::vector<DeviceInfo>> devices_from_json(std::string_view);
 Result<Counters> counters_from_json(std::string_view);
 Result<EngineStats> engine_stats_from_json(std::string_view);

@@ -5,9 +5,13 @@
 
 #include "api/console_hub.h"
 #include "api/event_log.h"
+#include "api/guest_config.h"
 #include "api/guest_info.h"
 
 namespace yado::api {
+
+/// How a device leaves a running guest: it is asked to let go, or not asked.
+enum class Detach : uint8_t { Ask, Force };
 
 /// All calls: any thread, at any time between creation and destruction of the guest: before its machine is built (there are
 /// no devices and counters yet) and after it stopped, too; verbs answer Conflict then. The verbs return once the request is in force or on its way; they never wait for the guest.
@@ -40,6 +44,12 @@ class GuestPort {
     virtual std::vector<JobInfo> jobs() const = 0;
     /// It ends soon, as a failed one. Errors: NotFound (it does not run).
     virtual Result<> cancel_job(uint64_t id) = 0;
+    /// Opens an image and puts it into a hot-plug slot; the guest is told. What it is and where. Errors: those of opening a disk (NotFound, Conflict:
+    /// locked), Usage, Conflict (its id is taken, no port is free, not running or paused).
+    virtual Result<DeviceInfo> attach_disk(DiskConfig disk) = 0;
+    /// The event "disk-removed" tells when the disk is gone and its image closed. Asked, the guest decides when that is; again, it is asked again.
+    /// Errors: NotFound, Conflict (not in a hot-plug slot; not running or paused).
+    virtual Result<> detach_disk(std::string_view id, Detach how) = 0;
 
     virtual ConsoleHub& console() = 0;
     virtual EventLog& events() = 0;

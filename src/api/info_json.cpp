@@ -56,6 +56,7 @@ int exit_status(const ExitReport& report) {
 
 std::string to_json(const GuestInfo& v) { return dump(encode(v)); }
 std::string to_json(const std::vector<GuestInfo>& v) { return dump(encode(v)); }
+std::string to_json(const DeviceInfo& v) { return dump(encode(v)); }
 std::string to_json(const std::vector<DeviceInfo>& v) { return dump(encode(v)); }
 std::string to_json(const Counters& v) { return dump(encode(v)); }
 std::string to_json(const EngineStats& v) { return dump(encode(v)); }
@@ -70,6 +71,7 @@ std::string to_json(const ExitReport& v) { return dump(encode(v)); }
 std::string to_json(const Error& v) { return dump(encode(ApiError{std::string(kind_name(v.kind())), v.message()})); }
 
 Result<GuestInfo> guest_info_from_json(std::string_view text) { return answer<GuestInfo>(text); }
+Result<DeviceInfo> device_from_json(std::string_view text) { return answer<DeviceInfo>(text); }
 Result<std::vector<DeviceInfo>> devices_from_json(std::string_view text) { return answer<std::vector<DeviceInfo>>(text); }
 Result<Counters> counters_from_json(std::string_view text) { return answer<Counters>(text); }
 Result<EngineStats> engine_stats_from_json(std::string_view text) { return answer<EngineStats>(text); }

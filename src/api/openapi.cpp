@@ -24,6 +24,9 @@ constexpr Route kRoutes[] = {
      "application/json"},
     {"GET", "/v1/jobs", Operation::GetJobs, "getJobs", "The last jobs, the newest last", "[]JobInfo", "", ""},
     {"POST", "/v1/jobs/cancel", Operation::CancelJob, "cancelJob", "Cut a job off", "", "job", ""},
+    {"POST", "/v1/disks", Operation::AttachDisk, "attachDisk", "Put a disk into a hot-plug slot; the guest is told", "DeviceInfo", "", "DiskConfig", 201},
+    {"DELETE", "/v1/disks/{id}", Operation::DetachDisk, "detachDisk",
+     "Ask the guest to let go of a disk, or with force=1 pull it out; the event disk-removed tells when its image is closed", "", "force", ""},
     {"GET", "/v1/events", Operation::GetEvents, "getEvents", "Events: those after number `after`, then new ones as they come",
      "text/event-stream", "after", ""},
     {"GET", "/v1/console", Operation::GetConsole, "getConsole",
@@ -81,6 +84,13 @@ Json object_schema() {
     return {{"type", "object"}, {"properties", maker.properties}, {"required", maker.required}};
 }
 
+/// Of a disk that is asked for, only the path is needed.
+Json disk_schema() {
+    Json schema = object_schema<DiskConfig>();
+    schema["required"] = Json::array({"path"});
+    return schema;
+}
+
 Json success_of(const Route& route) {
     if (route.response.empty()) return {{"description", "Done"}};
     std::string media = "application/json";
@@ -98,6 +108,7 @@ Json success_of(const Route& route) {
 
 Json parameters_of(const Route& route) {
     Json out = Json::array();
+    if (route.path.ends_with("{id}")) out.push_back(Json{{"name", "id"}, {"in", "path"}, {"required", true}, {"schema", {{"type", "string"}}}});
     std::string_view rest = route.parameters;
     while (!rest.empty()) {
         const size_t space = std::min(rest.find(' '), rest.size());
@@ -107,12 +118,24 @@ Json parameters_of(const Route& route) {
     return out;
 }
 
+Json body_of(std::string_view body) {
+    if (body.find('/') == body.npos) return {{"content", {{"application/json", {{"schema", reference(body)}}}}}};
+    return {{"content", {{std::string(body), {{"schema", {{"type", "string"}}}}}}}};
+}
+
+std::string lower(std::string_view method) {
+    std::string word(method);
+    for (char& c : word) c = static_cast<char>(c | 0x20);
+    return word;
+}
+
 Json operation_of(const Route& route) {
     Json out = {{"operationId", std::string(route.id)}, {"summary", std::string(route.summary)}};
-    if (!route.parameters.empty()) out["parameters"] = parameters_of(route);
-    if (!route.body.empty()) out["requestBody"] = {{"content", {{std::string(route.body), {{"schema", {{"type", "string"}}}}}}}};
+    if (Json parameters = parameters_of(route); !parameters.empty()) out["parameters"] = std::move(parameters);
+    if (!route.body.empty()) out["requestBody"] = body_of(route.body);
     const Json error = {{"description", "Refused"}, {"content", {{"application/json", {{"schema", reference("ApiError")}}}}}};
-    out["responses"] = {{route.response.empty() ? "204" : "200", success_of(route)}, {"default", error}};
+    const std::string status = route.success ? std::to_string(route.success) : route.response.empty() ? "204" : "200";
+    out["responses"] = {{status, success_of(route)}, {"default", error}};
     return out;
 }
 
@@ -123,7 +146,7 @@ std::span<const Route> routes() { return kRoutes; }
 std::string openapi_document() {
     Json paths = Json::object();
     for (const Route& route : kRoutes)
-        paths[std::string(route.path)][route.method == "GET" ? "get" : "post"] = operation_of(route);
+        paths[std::string(route.path)][lower(route.method)] = operation_of(route);
     const Json counters = {{"type", "object"}, {"additionalProperties", {{"type", "integer"}, {"minimum", 0}}}};
     const Json schemas = {{"GuestInfo", object_schema<GuestInfo>()}, {"DeviceInfo", object_schema<DeviceInfo>()},
                           {"Event", object_schema<Event>()},         {"Counters", counters},
@@ -131,7 +154,8 @@ std::string openapi_document() {
                           {"EngineStats", object_schema<EngineStats>()},
                           {"DiskState", object_schema<DiskState>()}, {"LimitsRequest", object_schema<LimitsRequest>()},
                           {"SnapshotRequest", object_schema<SnapshotRequest>()}, {"CommitRequest", object_schema<CommitRequest>()},
-                          {"DiskSnapshot", object_schema<DiskSnapshot>()}, {"JobInfo", object_schema<JobInfo>()}, {"ApiError", object_schema<ApiError>()}};
+                          {"DiskSnapshot", object_schema<DiskSnapshot>()}, {"JobInfo", object_schema<JobInfo>()}, {"ApiError", object_schema<ApiError>()},
+                          {"DiskConfig", disk_schema()}};
     return dump({{"openapi", "3.1.0"},
                  {"info", {{"title", "Yado guest control socket"}, {"version", "1"}}},
                  {"paths", paths},

@@ -100,6 +100,8 @@ Result<> check_devices(const GuestConfig& config) {
         if (!ids.insert(id).second) return fail(ErrorKind::Usage, "two devices have the id {}; give each its own", id);
         return {};
     };
+    if (config.hotplug_ports > kMaxHotplugPorts)
+        return fail(ErrorKind::Usage, "{} hot-plug ports are too many; the most is {}", config.hotplug_ports, kMaxHotplugPorts);
     for (const DiskConfig& disk : config.disk) {
         YADO_TRY(claim(disk.id));
         YADO_TRY(check_disk(disk));
@@ -155,6 +157,11 @@ Result<> check_name(std::string_view name) {
     const bool good = !name.empty() && name.size() <= 63 && isalnum(static_cast<unsigned char>(name[0])) && std::ranges::all_of(name, inner);
     if (good) return {};
     return fail(ErrorKind::Usage, "\"{}\" is no name for a guest; use 1 to 63 of a-z, 0-9, -, _ and ., a letter or digit first", name);
+}
+
+Result<> validate(const DiskConfig& disk) {
+    YADO_TRY(check_id(disk.id));
+    return check_disk(disk);
 }
 
 Result<> validate(const GuestConfig& config, const HostLimits& host) {

@@ -41,6 +41,7 @@ class CommandLine {
         add_listing();
         add_living();
         add_disks_of_guests();
+        add_hotplug();
         add_image();
         add_disk();
         add_others();
@@ -120,6 +121,7 @@ class CommandLine {
         field_flag(sub, "--gdb-wait", "gdb_wait", "the guest starts stopped and waits for GDB");
         field(sub, "rings", "split|packed", "layout of virtio queues (default split)");
         field(sub, "rng", "on|off", "random number device (default on)");
+        field(sub, "hotplug_ports", "N", "slots for devices that come while the guest runs: 0 to 16 (default 4)");
         field(sub, "balloon", "on|off", "memory balloon device (default on)");
         field_flag(sub, "--debug-exit", "debug_exit", "isa-debug-exit at port 0xf4");
         field(sub, "check", "off|lockstep|sampled", "lockstep: run every block by the translator and by the interpreter, stop at the first difference (slow); sampled: leave out most runs of what runs much");
@@ -176,6 +178,22 @@ class CommandLine {
         limit->add_option("--bps", limit_.bps, "bytes a second: 50M; 0: no limit")->type_name("SIZE");
         limit->add_option("--burst", limit_.burst, "seconds' worth that an idle disk saves up")->type_name("SECONDS")->check(CLI::Range(0u, 86'400u));
     }
+    void add_hotplug() {
+        CLI::App* attach = verb(app_, "attach", "put a disk into a running guest; prints its id", plain([this] {
+                                    attach_.name = name_;
+                                    return attach_disk(attach_);
+                                }));
+        guest_name(attach, name_);
+        attach->add_option("--disk", attach_.disk, "the disk, with the keys of run's --disk")->required()->type_name("KEY=VALUE,...");
+        CLI::App* detach = verb(app_, "detach", "ask a running guest to let go of a disk and wait until it has", plain([this] {
+                                    detach_.name = name_;
+                                    return detach_disk(detach_);
+                                }));
+        guest_name(detach, name_);
+        detach->add_option("DISK", detach_.id, "id of the disk")->required()->type_name("DISK");
+        detach->add_flag("--force", detach_.force, "pull it out instead: what the guest has not written is lost");
+        detach->add_option("--timeout", detach_.timeout_seconds, "seconds to wait (default 60)")->type_name("SECONDS")->check(CLI::Range(0u, 86'400u));
+    }
     void add_image() {
         CLI::App* image = app_.add_subcommand("image", "images that guests boot from");
         image->require_subcommand(1);
@@ -210,7 +228,8 @@ class CommandLine {
         CommandTree tree{.name = app.get_name(), .help = app.get_description(), .options = {}, .positional = {}, .children = {}};
         for (const CLI::Option* option : app.get_options()) {
             const bool positional = option->get_positional();
-            if (positional && tree.positional != "FILE") tree.positional = option->get_type_name();  // files are what is worth completing
+            const bool known = option->get_type_name() != "DISK";  // of which guest, a shell cannot tell
+            if (positional && known && tree.positional != "FILE") tree.positional = option->get_type_name();  // files are what is worth completing
             if (positional) continue;
             tree.options.push_back({"--" + option->get_lnames().at(0), option->get_description(),
                                     option->get_expected_min() == 0 ? "" : option->get_type_name()});
@@ -228,6 +247,8 @@ class CommandLine {
     SnapshotOptions snapshot_;
     CommitOptions commit_;
     LimitOptions limit_;
+    AttachOptions attach_;
+    DetachOptions detach_;
     DiskCommands disk_;
     std::string name_, shell_, image_what_, image_name_, image_size_ = "2G";
     Format format_ = Format::Text;

@@ -45,6 +45,21 @@ struct StopOptions {
 };
 Result<> stop_guest(const StopOptions& options);
 
+struct AttachOptions {
+    std::string name;
+    std::string disk;  ///< as --disk of run
+};
+/// Prints the disk's id.
+Result<> attach_disk(const AttachOptions& options);
+
+struct DetachOptions {
+    std::string name, id;
+    bool force = false;
+    unsigned timeout_seconds = 60;
+};
+/// Returns once the disk's image is closed. Errors: TimedOut (the guest keeps it for now).
+Result<> detach_disk(const DetachOptions& options);
+
 /// pause, resume, reset: one POST.
 Result<> post_verb(const std::string& name, const std::string& verb);
 

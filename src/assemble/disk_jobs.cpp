@@ -61,6 +61,14 @@ void DiskJobs::ended(const Result<>& result) {
         line = fmt::format("job {}: {} {}{}{}", job.id, job.kind, result ? "done" : "failed", result ? "" : ": ", job.error);
     }
     wiring_.event("job-ended", line);
+    for (io::Completion<bool>* one : std::exchange(waiting_, {})) one->complete(true);
+}
+
+io::Task<> DiskJobs::quiet() {
+    if (!state_.lock()->running()) co_return;
+    io::Completion<bool> ended;
+    waiting_.push_back(&ended);
+    co_await ended;
 }
 
 Result<> DiskJobs::cancel(uint64_t id) {

@@ -20,7 +20,7 @@ class DiskJobs {
   public:
     struct Disk {
         std::string id;
-        storage::LiveDisk* image;  ///< stays until close() has returned, or no job runs
+        storage::LiveDisk* image;  ///< stays until close() or quiet() has returned
     };
     struct Wiring {
         io::Executor& executor;                      ///< the disks'
@@ -35,6 +35,9 @@ class DiskJobs {
     /// Errors: NotFound (no such job runs).
     Result<> cancel(uint64_t id);
     std::vector<api::JobInfo> list() const;
+
+    /// Waits until the job that runs now has ended: one that begins later does not know disks that are gone by now. Executor's thread.
+    io::Task<> quiet();
 
     /// Cuts off what runs, and waits for its end. No job begins any more. Any thread but the executor's.
     void close();
@@ -62,6 +65,7 @@ class DiskJobs {
     mutable Guarded<State, LockRank::Leaf> state_;
     io::Gate gate_;           // the executor's
     bool cancelled_ = false;  // the executor's
+    std::vector<io::Completion<bool>*> waiting_;  // the executor's
 };
 
 }  // namespace yado::assemble

@@ -29,9 +29,15 @@ Result<> GuestImpl::assemble() {
     model_ = YADO_TRY(cpu::make_model(config_.cpu, engine_.features, config_.cpus, engine_.engine->tsc_hz(), engine_.identity));
     YADO_TRY(engine_.engine->map_memory(memory_));
     YADO_TRY(make_chipset());
-    plugged_ = YADO_TRY(Plugged::create({config_, *chipset_, *engine_.engine, io_.executor(), feed_,
-                                         [this](std::string reason) { run_->host_pauses("disk-error", std::move(reason)); },
-                                         [this](std::string_view kind, std::string_view detail) { events_.add(kind, detail); }}));
+    plugged_ = YADO_TRY(Plugged::create({.config = config_,
+                                         .chipset = *chipset_,
+                                         .engine = *engine_.engine,
+                                         .executor = io_.executor(),
+                                         .console = feed_,
+                                         .disk_failed = [this](std::string reason) { run_->host_pauses("disk-error", std::move(reason)); },
+                                         .event = [this](std::string_view kind, std::string_view detail) { events_.add(kind, detail); },
+                                         .disk_closed = [this](const std::string& id, const Result<>& closed) { on_disk_closed(id, closed); },
+                                         .slot_wants_service = [this] { run_->guest_changes_machine([this](vm::RunControl::Devices) { service_slots(); }); }}));
     chipset_->list(inventory_);
     plugged_->list(inventory_);
     YADO_TRY(make_processors());
@@ -107,13 +113,18 @@ Result<> GuestImpl::make_processors() {
 /// Tables and kernel into memory.
 Result<> GuestImpl::load() {
     const unsigned address_bits = engine_.identity.physical_address_bits;
-    const auto tables = YADO_TRY(machine::acpi::install(memory_, {.vcpus = config_.cpus, .physical_address_bits = address_bits}));
+    const auto tables = YADO_TRY(machine::acpi::install(
+        memory_, {.vcpus = config_.cpus, .physical_address_bits = address_bits, .hotplug_ports = config_.hotplug_ports > 0}));
     loaded_ = YADO_TRY(load_kernel(config_, *layout_, tables.rsdp, memory_));
     return {};
 }
 
 /// Kernel and tables in memory, the boot processor at its entry, the others waiting for SIPI.
 Result<> GuestImpl::boot() {
+    {
+        const std::unique_lock lock(parts_mutex_);
+        plugged_->after_reset(inventory_);
+    }
     if (!loaded_) YADO_TRY(load());
     for (uint32_t n = 0; n < config_.cpus; ++n) {
         cpu::CpuState state = n == 0 ? loaded_->state : cpu::reset_state();

@@ -1,5 +1,7 @@
 // The guest behind create_guest(): threads, memory, chipset, plugged devices, run control, and the port to the outside.
 //
+// guest_port.cpp: what comes from outside; guest_hotplug.cpp: disks that come and go.
+//
 //     threads: control (verbs, one at a time) · io (virtio, back ends, console) · time (timers) · one a vCPU
 //
 // Members are in order of construction; destruction in reverse ends the vCPUs first, then the devices, then the threads.
@@ -53,6 +55,8 @@ class GuestImpl final : public Guest, private api::GuestPort {
     Result<> reset() override;
     Result<> power_button() override;
     Result<> power_off() override;
+    Result<api::DeviceInfo> attach_disk(api::DiskConfig disk) override;
+    Result<> detach_disk(std::string_view id, api::Detach how) override;
     api::ConsoleHub& console() override { return console_; }
     api::EventLog& events() override { return events_; }
 
@@ -68,6 +72,11 @@ class GuestImpl final : public Guest, private api::GuestPort {
     }
     api::EngineStats ask_engine() const;
     Result<> on_control(std::function<Result<>(vm::RunControl&)> verb) const;
+    Result<> change_machine(const std::function<Result<>(vm::RunControl::Devices)>& change);
+    Result<> settle_id(api::DiskConfig& disk) const;
+    Result<> cut_off(std::string_view id);
+    void service_slots();
+    void on_disk_closed(const std::string& id, const Result<>& closed);
     Result<> assemble();
     Result<> load();
     Result<> make_chipset();

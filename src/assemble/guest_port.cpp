@@ -105,7 +105,7 @@ api::EngineStats GuestImpl::ask_engine() const {
 
 std::vector<api::DeviceInfo> GuestImpl::list_devices() const {
     std::vector<api::DeviceInfo> list = chipset_->describe();
-    for (const pci::PciFunction* f : chipset_->pci().functions()) {
+    for (const pci::PciFunction* f : chipset_->pci().all_functions()) {
         const pci::FunctionInfo info = f->info();
         list.push_back({info.id, info.kind, fmt::format("0000:{:02x}:{:02x}.{}", info.address.bus, info.address.slot, info.address.function), info.detail});
     }

@@ -1,13 +1,11 @@
 #include "assemble/plugged.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "io/call_on.h"
 #include "net/none.h"
 #include "net/user.h"
 #include "virtio/balloon/balloon.h"
-#include "virtio/blk/blk.h"
 #include "virtio/console/console.h"
 #include "virtio/net/net.h"
 #include "virtio/rng/rng.h"
@@ -17,66 +15,7 @@ namespace yado::assemble {
 
 namespace {
 
-constexpr unsigned kLastSlot = 0x1e;  // 0x1f is the LPC bridge
-
-storage::AioMode aio_of(api::DiskAio aio) {
-    switch (aio) {
-    case api::DiskAio::IoUring: return storage::AioMode::IoUring;
-    case api::DiskAio::Threads: return storage::AioMode::Threads;
-    case api::DiskAio::Auto: break;
-    }
-    return storage::AioMode::Auto;
-}
-
-storage::BackingPolicy backing_of(api::DiskBacking backing) {
-    switch (backing) {
-    case api::DiskBacking::Folder: return storage::BackingPolicy::Folder;
-    case api::DiskBacking::Any: return storage::BackingPolicy::Any;
-    case api::DiskBacking::None: break;
-    }
-    return storage::BackingPolicy::None;
-}
-
-storage::CacheMode cache_of(api::DiskCache cache) {
-    switch (cache) {
-    case api::DiskCache::None: return storage::CacheMode::None;
-    case api::DiskCache::Writethrough: return storage::CacheMode::Writethrough;
-    case api::DiskCache::Unsafe: return storage::CacheMode::Unsafe;
-    case api::DiskCache::Writeback: break;
-    }
-    return storage::CacheMode::Writeback;
-}
-
-storage::DiskConfig storage_config(const api::DiskConfig& config) {
-    return {.path = config.path,
-            .format = config.format,
-            .readonly = config.readonly,
-            .snapshot = config.snapshot,
-            .aio = aio_of(config.aio),
-            .backing = backing_of(config.backing),
-            .cache = cache_of(config.cache),
-            .reconnect = std::chrono::seconds(config.reconnect),
-            .discard = config.discard,
-            .writeback = {.limit = config.writeback_limit, .age = config.writeback_age}};
-}
-
-storage::Limits limits_of(const api::DiskLimits& limits) { return {.operations = limits.iops, .bytes = limits.bps, .burst = limits.burst}; }
-
-api::DiskLimits limits_of(const storage::Limits& limits) {
-    return {.iops = static_cast<uint32_t>(limits.operations), .bps = limits.bytes, .burst = std::chrono::duration_cast<std::chrono::seconds>(limits.burst)};
-}
-
-api::DiskState state_of(const std::string& id, const storage::LiveDisk& disk) {
-    api::DiskState state{.id = id, .path = {}, .format = {}, .chain = {}, .size = disk.size(), .readonly = disk.readonly(), .limits = limits_of(disk.limits())};
-    const auto& layers = disk.layers();
-    if (layers.empty()) return state;
-    state.path = layers[0].path;
-    state.format = layers[0].format->name();
-    for (const storage::Layer& below : std::span(layers).subspan(1)) state.chain.push_back(below.path);
-    return state;
-}
-
-const std::string& serial_of(const api::DiskConfig& config) { return config.serial.empty() ? config.id : config.serial; }
+constexpr unsigned kLastSlot = HotplugPorts::kFirstSlot - 1;
 
 /// As many as the disk that asks for the most.
 uint16_t scsi_queues(const api::GuestConfig& config) {
@@ -84,17 +23,6 @@ uint16_t scsi_queues(const api::GuestConfig& config) {
     for (const api::DiskConfig& d : config.disk)
         if (d.bus == api::DiskBus::Scsi) queues = std::max(queues, d.queues);
     return queues;
-}
-
-/// What the user reads, and what is to be done.
-std::string failure_text(const std::string& id, const Error& error) {
-    if (error.lasting())
-        return fmt::format("disk {}: flush: {}; what the guest wrote since the flush before it may be lost and no later flush can succeed: mend the "
-                           "host's disk, then yado stop --force and start the guest anew (yado resume tells the guest of the error)",
-                           id, strerror(error.number()));
-    const bool space = error.number() != EIO;
-    return fmt::format("disk {}: {} ({}); {}, then yado resume", id, strerror(error.number()), error.message(),
-                       space ? "make room on the host" : "mend the host's disk");
 }
 
 Result<net::UserConfig> user_config(const api::NetConfig& config) {
@@ -110,7 +38,11 @@ Result<net::UserConfig> user_config(const api::NetConfig& config) {
 
 }  // namespace
 
-Plugged::Plugged(const Wiring& wiring) : wiring_(wiring), doorbells_(wiring.engine), jobs_({wiring.executor, [this] { return list_disks(); }, wiring.event}) {}
+Plugged::Plugged(const Wiring& wiring)
+    : wiring_(wiring),
+      doorbells_(wiring.engine),
+      disks_({wiring.executor, wiring.disk_failed, [this] { return jobs_.quiet(); }, wiring.disk_closed}),
+      jobs_({wiring.executor, [this] { return disks_.list(); }, wiring.event}) {}
 
 Plugged::~Plugged() { (void)close(); }
 
@@ -123,46 +55,41 @@ Result<std::unique_ptr<Plugged>> Plugged::create(const Wiring& wiring) {
     for (const api::DiskConfig& d : wiring.config.disk) YADO_TRY(named(d.id, plugged->plug_disk(d)));
     for (const api::NetConfig& n : wiring.config.net) YADO_TRY(named(n.id, plugged->plug_net(n)));
     YADO_TRY(plugged->plug_standard());
+    plugged->ports_ = YADO_TRY(HotplugPorts::create(
+        {wiring.chipset.pci_wiring(), wiring.chipset.pci(), wiring.config.hotplug_ports, wiring.slot_wants_service}));
     return plugged;
+}
+
+/// A virtio function around the model; whoever plugs it in says where.
+virtio::VirtioPci& Plugged::make_function(std::unique_ptr<virtio::DeviceModel> model, Place place) {
+    functions_.push_back(std::make_unique<virtio::VirtioPci>(
+        virtio::VirtioPci::Wiring{wiring_.chipset.pci_wiring(), wiring_.executor, wiring_.engine.has_doorbells() ? &doorbells_ : nullptr}, std::move(model),
+        virtio::VirtioPci::Options{.packed = wiring_.config.rings == api::Rings::Packed, .express = place == Place::Port}));
+    return *functions_.back();
 }
 
 Result<> Plugged::plug(std::unique_ptr<virtio::DeviceModel> model) {
     if (next_slot_ > kLastSlot) return fail(ErrorKind::Usage, "{}: no PCI slot is left ({} devices fit)", model->id(), kLastSlot);
-    functions_.push_back(std::make_unique<virtio::VirtioPci>(
-        virtio::VirtioPci::Wiring{wiring_.chipset.pci_wiring(), wiring_.executor, wiring_.engine.has_doorbells() ? &doorbells_ : nullptr}, std::move(model),
-        virtio::VirtioPci::Options{.packed = wiring_.config.rings == api::Rings::Packed}));
-    return wiring_.chipset.pci().add(next_slot_++, 0, *functions_.back());
+    return wiring_.chipset.pci().add(next_slot_++, 0, make_function(std::move(model), Place::RootBus));
 }
 
 Result<> Plugged::plug_disk(const api::DiskConfig& config) {
-    disks_.push_back({config.id, nullptr, {}});
-    Disk& disk = disks_.back();
-    storage::LiveConfig live{.disk = storage_config(config),
-                             .on_error = config.on_error == api::DiskOnError::Report ? storage::OnError::Report : storage::OnError::Pause,
-                             .kept_back = [this, id = config.id](const Error& error) { wiring_.disk_failed(failure_text(id, error)); },
-                             .limits = limits_of(config.limits)};
-    disk.image = YADO_TRY(io::finish_on(wiring_.executor, storage::LiveDisk::open(wiring_.executor, std::move(live))));
-    return config.bus == api::DiskBus::Scsi ? plug_scsi(config, disk) : plug_blk(config, disk);
+    auto disk = YADO_TRY(disks_.open(config));
+    return config.bus == api::DiskBus::Scsi ? plug_scsi(config, std::move(disk)) : plug(disks_.keep(std::move(disk)));
 }
 
-Result<> Plugged::plug_blk(const api::DiskConfig& config, Disk& disk) {
-    auto device =
-        YADO_TRY(virtio::Blk::create(*disk.image, {.id = config.id, .serial = serial_of(config), .queues = config.queues, .attachment = disk.image.get()}));
-    disk.counters = [blk = device.get()] { return blk->counters(); };
-    return plug(std::move(device));
-}
-
-Result<> Plugged::plug_scsi(const api::DiskConfig& config, Disk& disk) {
+Result<> Plugged::plug_scsi(const api::DiskConfig& config, Disks::Opened disk) {
+    const uint8_t target = next_target_++;
+    CutOff& image = *disk.cable;
+    block::Attachment* const attachment = disk.image.get();
+    const std::string serial = disk.serial;
+    disks_.keep(std::move(disk), [this, target] { return scsi_->counters(target); });
     if (!scsi_) {
         auto controller = YADO_TRY(virtio::Scsi::create({.id = "scsi0", .queues = scsi_queues(wiring_.config)}));
         scsi_ = controller.get();
         YADO_TRY(plug(std::move(controller)));
     }
-    const uint8_t target = next_target_++;
-    disk.counters = [scsi = scsi_, target] { return scsi->counters(target); };
-    return io::call_on(wiring_.executor, [&] {
-        return scsi_->attach_unit(target, *disk.image, {.id = config.id, .serial = serial_of(config), .attachment = disk.image.get()});
-    });
+    return io::call_on(wiring_.executor, [&] { return scsi_->attach_unit(target, image, {.id = config.id, .serial = serial, .attachment = attachment}); });
 }
 
 Result<> Plugged::plug_net(const api::NetConfig& config) {
@@ -188,7 +115,59 @@ Result<> Plugged::plug_standard() {
 }
 
 void Plugged::list(vm::Inventory& inventory) {
+    ports_->list(inventory);
     for (auto& f : functions_) inventory.add(*f);
+}
+
+// ---- hot-plug ----
+
+Result<> Plugged::attach(std::unique_ptr<virtio::DeviceModel> model, vm::Inventory& inventory, vm::RunControl::Devices devices) {
+    pci::RootPort& port = *YADO_TRY(ports_->free_port());
+    virtio::VirtioPci& function = make_function(std::move(model), Place::Port);
+    inventory.add(function);
+    if (devices == vm::RunControl::Devices::Running) function.resume();
+    return port.insert(function);
+}
+
+Result<> Plugged::attach_disk(Disks::Opened& disk, vm::Inventory& inventory, vm::RunControl::Devices devices) {
+    if (disks_.has(disk.id)) return fail(ErrorKind::Conflict, "the guest has a disk {} already", disk.id);
+    YADO_TRY(ports_->free_port());
+    return attach(disks_.keep(std::move(disk)), inventory, devices);
+}
+
+Result<pci::RootPort*> Plugged::way_out(std::string_view id) const {
+    if (!disks_.has(id)) return fail(ErrorKind::NotFound, "the guest has no disk {}", id);
+    if (pci::RootPort* port = ports_->port_of(id)) return port;
+    return fail(ErrorKind::Conflict, "disk {} is in no hot-plug slot: it stays for as long as the guest is there", id);
+}
+
+Result<pci::RootPort::Asked> Plugged::detach_disk(std::string_view id, api::Detach how, vm::Inventory& inventory) {
+    pci::RootPort* const port = YADO_TRY(way_out(id));
+    const auto asked = how == api::Detach::Force ? pci::RootPort::Asked::Off : port->ask_to_leave();
+    if (asked == pci::RootPort::Asked::Off) remove(*port, inventory);
+    return asked;
+}
+
+void Plugged::service(vm::Inventory& inventory) {
+    for (const auto& port : ports_->ports()) {
+        port->service();
+        if (port->leaving()) remove(*port, inventory);
+    }
+}
+
+void Plugged::after_reset(vm::Inventory& inventory) {
+    for (const auto& port : ports_->ports())
+        if (port->asked()) remove(*port, inventory);
+}
+
+void Plugged::remove(pci::RootPort& port, vm::Inventory& inventory) {
+    pci::PciFunction* const card = port.card();
+    if (!card) return;
+    const std::string id = card->id();
+    port.eject();
+    inventory.remove(*card);
+    std::erase_if(functions_, [&](const auto& f) { return f.get() == card; });
+    disks_.retire(id);
 }
 
 void Plugged::count(api::Counters& counters) {
@@ -198,19 +177,7 @@ void Plugged::count(api::Counters& counters) {
 /// Executor's thread, where the counters live.
 void Plugged::count_now(api::Counters& counters) const {
     const auto put = [&](const std::string& id, std::string_view name, uint64_t value) { counters[fmt::format("{}.{}", id, name)] = value; };
-    for (const Disk& d : disks_) {
-        if (!d.counters) continue;
-        const virtio::DiskCounters c = d.counters();
-        put(d.id, "reads", c.reads);
-        put(d.id, "writes", c.writes);
-        put(d.id, "flushes", c.flushes);
-        put(d.id, "errors", c.errors);
-        put(d.id, "read_bytes", c.bytes_read);
-        put(d.id, "written_bytes", c.bytes_written);
-        const auto& limited = d.image->throttle_counters();
-        put(d.id, "delayed", limited.delayed);
-        put(d.id, "delayed_microseconds", static_cast<uint64_t>(limited.waited.count() / 1000));
-    }
+    disks_.count_now(counters);
     for (const Nic& n : nics_) {
         const auto c = n.backend->counters();
         put(n.id, "sent_frames", c.sent);
@@ -219,30 +186,12 @@ void Plugged::count_now(api::Counters& counters) const {
     }
 }
 
-std::vector<DiskJobs::Disk> Plugged::list_disks() const {
-    std::vector<DiskJobs::Disk> list;
-    for (const Disk& d : disks_)
-        if (d.image) list.push_back({d.id, d.image.get()});
-    return list;
-}
-
 std::vector<api::DiskState> Plugged::disks() {
-    return io::call_on(wiring_.executor, [&] {
-        std::vector<api::DiskState> list;
-        for (const auto& [id, image] : list_disks()) list.push_back(state_of(id, *image));
-        return list;
-    });
+    return io::call_on(wiring_.executor, [&] { return disks_.states(); });
 }
 
 Result<> Plugged::limit_disk(const api::LimitsRequest& request) {
-    return io::call_on(wiring_.executor, [&]() -> Result<> {
-        for (const auto& [id, image] : list_disks()) {
-            if (id != request.disk) continue;
-            image->change_limits(limits_of(request.limits));
-            return {};
-        }
-        return fail(ErrorKind::NotFound, "there is no disk {}", request.disk);
-    });
+    return io::call_on(wiring_.executor, [&] { return disks_.limit(request); });
 }
 
 Result<> Plugged::close() {
@@ -250,14 +199,8 @@ Result<> Plugged::close() {
     wiring_.console.disconnect();
     functions_.clear();
     if (!nics_.empty()) io::call_on(wiring_.executor, [this] { nics_.clear(); });
-    Result<> first;
-    for (Disk& disk : disks_) {
-        if (!disk.image) continue;
-        const auto closed = io::finish_on(wiring_.executor, disk.image->close());
-        if (!closed && first) first = std::unexpected(closed.error().within(disk.id));
-        disk.image.reset();
-    }
-    return first;
+    ports_.reset();
+    return disks_.close();
 }
 
 }  // namespace yado::assemble

@@ -43,6 +43,31 @@ Result<> cancel_job(api::GuestPort& port, std::string_view target) {
     return port.cancel_job(*job);
 }
 
+Answer attach(api::GuestPort& port, const Request& request) {
+    auto disk = api::disk_config_from_json(request.body);
+    if (!disk) return error_answer(disk.error());
+    const auto attached = port.attach_disk(std::move(*disk));
+    if (!attached) return error_answer(attached.error());
+    Answer answer = json(api::to_json(*attached));
+    answer.status = 201;
+    return answer;
+}
+
+Result<> detach(api::GuestPort& port, std::string_view id, std::string_view target) {
+    const auto force = YADO_TRY(query_number(target, "force"));
+    return port.detach_disk(id, force.value_or(0) ? api::Detach::Force : api::Detach::Ask);
+}
+
+/// What stands for "{id}" at the end of a route's path, or nothing if it is another path. Without one: "", if they are equal.
+std::optional<std::string_view> match(std::string_view pattern, std::string_view path) {
+    constexpr std::string_view kId = "{id}";
+    if (!pattern.ends_with(kId)) return pattern == path ? std::optional<std::string_view>("") : std::nullopt;
+    pattern.remove_suffix(kId.size());
+    if (!path.starts_with(pattern) || path.size() == pattern.size()) return std::nullopt;
+    path.remove_prefix(pattern.size());
+    return path.find('/') == path.npos ? std::optional(path) : std::nullopt;
+}
+
 }  // namespace
 
 unsigned http_status(ErrorKind kind) {
@@ -67,13 +92,14 @@ Routed route_request(const Request& request) {
     const std::string_view path = request.target.substr(0, request.target.find('?'));
     std::string allow;
     for (const api::Route& route : api::routes()) {
-        if (route.path != path) continue;
-        if (route.method == request.method) return {&route, {}};
+        const auto id = match(route.path, path);
+        if (!id) continue;
+        if (route.method == request.method) return {&route, *id, {}};
         allow += (allow.empty() ? "" : ", ") + std::string(route.method);
     }
     if (allow.empty())
-        return {nullptr, error_answer(Error(ErrorKind::NotFound, "no such path; GET /v1/openapi.json lists them"))};
-    Routed routed{nullptr, error_answer(Error(ErrorKind::Usage, "this path takes " + allow))};
+        return {nullptr, {}, error_answer(Error(ErrorKind::NotFound, "no such path; GET /v1/openapi.json lists them"))};
+    Routed routed{nullptr, {}, error_answer(Error(ErrorKind::Usage, "this path takes " + allow))};
     routed.refusal.status = 405;
     routed.refusal.allow = allow;
     return routed;
@@ -96,8 +122,8 @@ Result<std::optional<uint64_t>> query_number(std::string_view target, std::strin
     return std::optional<uint64_t>();
 }
 
-Answer perform(const api::Route& route, const Request& request, api::GuestPort& port) {
-    switch (route.operation) {
+Answer perform(const Routed& routed, const Request& request, api::GuestPort& port) {
+    switch (routed.route->operation) {
     case api::Operation::GetGuest: return json(api::to_json(port.info()));
     case api::Operation::GetDevices: return json(api::to_json(port.devices()));
     case api::Operation::GetCounters: return json(api::to_json(port.counters()));
@@ -108,6 +134,8 @@ Answer perform(const api::Route& route, const Request& request, api::GuestPort& 
     case api::Operation::Reset: return done(port.reset());
     case api::Operation::PowerButton: return done(port.power_button());
     case api::Operation::PowerOff: return done(port.power_off());
+    case api::Operation::AttachDisk: return attach(port, request);
+    case api::Operation::DetachDisk: return done(detach(port, routed.id, request.target));
     case api::Operation::TypeConsole: return done(type(port.console(), request.body));
     case api::Operation::ResizeConsole: return done(resize(port.console(), request.target));
     case api::Operation::GetDisks: return json(api::to_json(port.disks()));

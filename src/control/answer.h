@@ -29,6 +29,7 @@ Answer error_answer(const Error& error);
 /// The route of a request, or the 404 or 405 answer.
 struct Routed {
     const api::Route* route = nullptr;
+    std::string_view id;  ///< what stood for "{id}"
     Answer refusal;
 };
 Routed route_request(const Request& request);
@@ -37,6 +38,6 @@ Routed route_request(const Request& request);
 Result<std::optional<uint64_t>> query_number(std::string_view target, std::string_view name);
 
 /// Runs an operation that is no stream.
-Answer perform(const api::Route& route, const Request& request, api::GuestPort& port);
+Answer perform(const Routed& routed, const Request& request, api::GuestPort& port);
 
 }  // namespace yado::control

@@ -18,6 +18,7 @@ class Client {
     /// The body of a good answer, "" where it has none. Errors: what the guest answered, Unreachable (hung up), TimedOut.
     Result<std::string> get(std::string_view target) { return ask("GET", target, {}); }
     Result<std::string> post(std::string_view target, std::string_view body = {}) { return ask("POST", target, body); }
+    Result<std::string> remove(std::string_view target) { return ask("DELETE", target, {}); }
 
     /// A stream after its head: bytes come until end of file; what came with the head is in `first`.
     struct Stream {

@@ -78,7 +78,7 @@ net::awaitable<Session::Next> Session::serve_one() {
         co_await stream_console(target, wanted == "yado-console");
         co_return Next::Close;
     }
-    default: co_return co_await answer(perform(*routed.route, request, port_), message.keep_alive());
+    default: co_return co_await answer(perform(routed, request, port_), message.keep_alive());
     }
 }
 

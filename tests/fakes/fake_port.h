@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 
 #include "api/guest_port.h"
@@ -54,6 +55,24 @@ class FakePort : public api::GuestPort {
     }
     std::vector<api::JobInfo> jobs() const override { return *jobs_.lock(); }
     Result<> cancel_job(uint64_t id) override { return fail(ErrorKind::NotFound, "job {} does not run", id); }
+    Result<api::DeviceInfo> attach_disk(api::DiskConfig disk) override {
+        if (disk.id.empty()) disk.id = "disk1";
+        if (disk.path.ends_with("/missing.img")) return fail(ErrorKind::NotFound, "disk {}: No such file or directory", disk.path);
+        auto state = state_.lock();
+        if (!state->disks.emplace(disk.id, disk.path).second) return fail(ErrorKind::Conflict, "the guest has a device {} already", disk.id);
+        events_.add("disk-added", disk.id + ": " + disk.path);
+        return api::DeviceInfo{disk.id, "virtio-blk", "0000:01:00.0", "raw " + disk.path};
+    }
+    Result<> detach_disk(std::string_view id, api::Detach how) override {
+        auto state = state_.lock();
+        if (state->disks.erase(std::string(id)) == 0) return fail(ErrorKind::NotFound, "the guest has no disk {}", id);
+        if (keeps_disks && how == api::Detach::Ask) {
+            state->disks.emplace(id, "");
+            return tell("disk-detaching");
+        }
+        events_.add("disk-removed", id);
+        return {};
+    }
     api::ConsoleHub& console() override { return console_; }
     api::EventLog& events() override { return events_; }
 
@@ -62,10 +81,12 @@ class FakePort : public api::GuestPort {
 
     std::string name = "fake";
     std::function<void()> on_power_button, on_power_off;
+    bool keeps_disks = false;  ///< a guest that does not answer to the slot's button
 
   private:
     struct State {
         api::RunState run = api::RunState::Running;
+        std::map<std::string, std::string> disks;
     };
     Result<> change(api::RunState from, api::RunState to, const char* event) {
         {

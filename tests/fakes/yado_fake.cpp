@@ -1,6 +1,6 @@
 // The program `yado` over guests that are made up: the kernel command line decides what they do.
 //     "hello"    prints hello        "poweroff"  powers itself off     "crash"     crashes
-//     "reboot"   resets itself       "echo"      prints what is typed  "stubborn"  ignores the power button
+//     "reboot"   resets itself       "echo"      prints what is typed  "stubborn"  ignores the power button, keeps its disks
 // A kernel is read to its end, so that one that is a FIFO keeps the guest loading for as long as a test holds it open.
 #include <algorithm>
 #include <condition_variable>
@@ -26,6 +26,7 @@ class FakeGuest final : public assemble::Guest {
         port_.on_power_button = [this] {
             if (!says("stubborn")) end({api::StopReason::PoweredOff, "", 0});
         };
+        port_.keeps_disks = says("stubborn");
         if (says("echo")) port_.console().set_input_ready([this] { echo(); });
     }
     Result<> build() override {

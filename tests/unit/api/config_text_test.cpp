@@ -131,6 +131,13 @@ TEST(ConfigJson, ARoundTripLosesNothing) {
     EXPECT_EQ(*back, config);
 }
 
+TEST(ConfigJson, ADiskAloneGoesRoundToo) {
+    const DiskConfig disk{.id = "data1", .path = "/a.img", .format = "qcow2", .readonly = true, .queues = 4, .on_error = DiskOnError::Report};
+    EXPECT_EQ(*disk_config_from_json(to_json(disk)), disk);
+    EXPECT_EQ(disk_config_from_json(R"({"path":"/a.img"})")->format, "raw");
+    EXPECT_FALSE(disk_config_from_json("[]"));
+}
+
 TEST(ConfigJson, GarbageIsRefused) {
     for (const char* text : {"", "[", "[]", "{\"disk\":5}", "{\"cpus\":-1}", "{\"cpus\":4294967296}", "{\"name\":\"a\\u0000b\"}"})
         EXPECT_FALSE(guest_config_from_json(text)) << text;

@@ -60,7 +60,7 @@ TEST(OpenApi, EveryRouteAndEveryReferenceIsThere) {
     const auto document = nlohmann::json::parse(openapi_document());
     EXPECT_EQ(document["openapi"], "3.1.0");
     for (const Route& route : routes()) {
-        const auto method = route.method == "GET" ? "get" : "post";
+        const auto method = route.method == "GET" ? "get" : route.method == "POST" ? "post" : "delete";
         EXPECT_EQ(document["paths"][std::string(route.path)][method]["operationId"], std::string(route.id));
     }
     const std::string text = document.dump();
@@ -70,5 +70,10 @@ TEST(OpenApi, EveryRouteAndEveryReferenceIsThere) {
     }
     EXPECT_EQ(document["paths"]["/v1/engine"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]["$ref"], "#/components/schemas/EngineStats");
     EXPECT_EQ(document["components"]["schemas"]["VcpuStats"]["properties"]["groups"]["items"]["$ref"], "#/components/schemas/CounterGroup");
+    EXPECT_EQ(document["paths"]["/v1/disks"]["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"], "#/components/schemas/DiskConfig");
+    EXPECT_TRUE(document["paths"]["/v1/disks"]["post"]["responses"].contains("201"));
+    EXPECT_EQ(document["paths"]["/v1/disks/{id}"]["delete"]["parameters"][0]["in"], "path");
+    EXPECT_EQ(document["paths"]["/v1/disks/{id}"]["delete"]["parameters"][1]["name"], "force");
+    EXPECT_EQ(document["components"]["schemas"]["DiskConfig"]["required"], nlohmann::json::array({"path"}));
     EXPECT_EQ(document["components"]["schemas"]["GuestInfo"]["properties"]["state"]["enum"][2], "paused");
 }

@@ -84,6 +84,20 @@ TEST(Validate, ScsiDisksTakeOneSlotTogether) {
     EXPECT_THAT(refusal(config), HasSubstr("65 SCSI disks are too many; the most is 64"));
 }
 
+TEST(Validate, HotPlugPortsAreBounded) {
+    GuestConfig config = good();
+    config.hotplug_ports = 16;
+    EXPECT_EQ(refusal(config), "accepted");
+    config.hotplug_ports = 17;
+    EXPECT_EQ(refusal(config), "17 hot-plug ports are too many; the most is 16");
+}
+
+TEST(Validate, ADiskAloneIsCheckedAsOneOfAGuest) {
+    EXPECT_TRUE(validate(DiskConfig{.id = "data1", .path = "a.img"}));
+    EXPECT_FALSE(validate(DiskConfig{.id = "data1"}));
+    EXPECT_FALSE(validate(DiskConfig{.id = "a b", .path = "a.img"}));
+}
+
 TEST(Validate, ADiskWithoutPathFormatOrQueuesIsRefused) {
     GuestConfig config = good();
     config.disk[0].format = "";

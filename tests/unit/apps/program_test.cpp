@@ -152,6 +152,37 @@ TEST_F(Program, AStubbornGuestTimesOutWith7AndForceEndsIt) {
     EXPECT_EQ(yado("stop s").status, 4);
 }
 
+TEST_F(Program, ADiskIsAttachedAndDetached) {
+    ASSERT_EQ(run("--detach --name web1").status, 0);
+    Outcome o = yado("attach web1 --disk path=data.img,id=data1");
+    EXPECT_EQ(o.status, 0) << o.err;
+    EXPECT_EQ(o.out, "data1\n");
+    EXPECT_EQ(yado("attach web1 --disk path=data.img,id=data1").status, 4);
+    EXPECT_EQ(yado("attach web1 --disk path=missing.img").status, 3);
+    EXPECT_EQ(yado("attach web1 --disk colour=red").status, 2);
+    EXPECT_EQ(yado("attach web1").status, 2);
+    EXPECT_EQ(yado("attach nobody --disk path=data.img").status, 3);
+    o = yado("detach web1 data1");
+    EXPECT_EQ(o.status, 0) << o.err;
+    EXPECT_EQ(yado("detach web1 data1").status, 3);
+}
+
+TEST_F(Program, ADiskThatIsAttachedIsNamedByItsWholePath) {
+    ASSERT_EQ(run("--detach --name web1").status, 0);
+    const Outcome o = yado("attach web1 --disk path=missing.img");
+    EXPECT_EQ(o.err, "yado: guest web1: disk " + std::filesystem::current_path().string() + "/missing.img: No such file or directory\n");
+    EXPECT_THAT(yado("attach web1 --disk path=nbd://h/missing.img").err, HasSubstr("disk nbd://h/missing.img: "));
+}
+
+TEST_F(Program, AGuestThatKeepsItsDiskTimesOutWith7AndForcePullsItOut) {
+    ASSERT_EQ(run("--detach --name s --append stubborn").status, 0);
+    ASSERT_EQ(yado("attach s --disk path=data.img,id=data1").status, 0);
+    const Outcome o = yado("detach --timeout 0 s data1");
+    EXPECT_EQ(o.status, 7);
+    EXPECT_EQ(o.err, "yado: guest s has not let go of data1 within 0 s: it keeps it for now; ask again, or yado detach --force pulls it out\n");
+    EXPECT_EQ(yado("detach --force s data1").status, 0);
+}
+
 TEST_F(Program, AKilledGuestIsListedAsDeadAndItsNameIsFree) {
     ASSERT_EQ(run("--detach --name web1").status, 0);
     const int pid = atoi(std::string(slurp("run/web1/lock")).c_str());

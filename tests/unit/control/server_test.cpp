@@ -115,6 +115,40 @@ TEST_F(ControlSocket, VerbsReachTheGuestAndConflictsComeBack) {
     EXPECT_TRUE(c.post("/v1/power-button"));
 }
 
+TEST_F(ControlSocket, DisksComeAndGo) {
+    Client c = client();
+    const auto added = c.post("/v1/disks", R"({"path":"/srv/data.img","id":"data1","readonly":true})");
+    ASSERT_TRUE(added) << added.error().message();
+    EXPECT_EQ(api::device_from_json(*added)->id, "data1");
+    EXPECT_EQ(c.post("/v1/disks", R"({"path":"/srv/data.img","id":"data1"})").error().kind(), ErrorKind::Conflict);
+    EXPECT_EQ(c.post("/v1/disks", R"({"path":"/srv/missing.img"})").error().kind(), ErrorKind::NotFound);
+    EXPECT_TRUE(c.remove("/v1/disks/data1"));
+    EXPECT_EQ(c.remove("/v1/disks/data1?force=1").error().kind(), ErrorKind::NotFound);
+}
+
+TEST_F(ControlSocket, AnAttachedDiskIsAnswered201AndADetachedOne204) {
+    const Fd fd = raw();
+    send_text(fd.get(), "POST /v1/disks HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\n\r\n{\"path\":\"/\"}DELETE /v1/disks/disk1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    const std::string answers = read_all(fd.get());
+    EXPECT_THAT(answers, StartsWith("HTTP/1.1 201 "));
+    EXPECT_THAT(answers, HasSubstr("HTTP/1.1 204 "));
+}
+
+TEST_F(ControlSocket, ADiskThatIsDescribedWrongIsRefusedByItsKey) {
+    Client c = client();
+    EXPECT_EQ(c.post("/v1/disks", "{").error().kind(), ErrorKind::Usage);
+    EXPECT_THAT(c.post("/v1/disks", R"({"path":"/a","colour":"red"})").error().message(), HasSubstr("unknown key \"colour\""));
+    EXPECT_EQ(c.remove("/v1/disks/disk1?force=maybe").error().kind(), ErrorKind::Usage);
+}
+
+TEST_F(ControlSocket, APathWithAnIdTakesOneSegment) {
+    Client c = client();
+    EXPECT_EQ(c.remove("/v1/disks/").error().kind(), ErrorKind::NotFound);
+    EXPECT_EQ(c.remove("/v1/disks/a/b").error().kind(), ErrorKind::NotFound);
+    EXPECT_THAT(c.get("/v1/disks/a").error().message(), HasSubstr("takes DELETE"));
+    EXPECT_THAT(c.remove("/v1/disks").error().message(), HasSubstr("takes GET, POST"));
+}
+
 TEST_F(ControlSocket, AnUnknownPathIsNotFound) {
     const auto answer = client().get("/v1/nothing");
     ASSERT_FALSE(answer);
