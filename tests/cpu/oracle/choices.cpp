@@ -73,28 +73,41 @@ void settle_pending_store(const Choice& c) {
     c.guest.trapped = false;
     c.guest.trap = {};
     c.guest.out.rip += c.last.insn.length;
-    c.guest.out.rflags = (c.guest.out.rflags & ~0x10000ull) | (c.host.out.rflags & 0x10000);
     put_part<uint16_t>(c.guest.out, kStatusWord, static_cast<uint16_t>((was & ~kOfExceptions) | (status & kOfExceptions)));
 }
 
-/// FSTP m80 over two pages, of which the second cannot be written: the significand may be stored (SDM vol. 3, 9.1.1: of stores longer than
-/// 8 bytes some accesses may complete while another faults).
-void settle_half_stored(const Choice& c, const uint8_t* host_window, uint8_t* window) {
+/// What FSTP m80 or FBSTP stores of ST(0) in the first eight bytes, with all exceptions masked.
+uint64_t first_eight_bytes(const Registers& r, bool decimal) {
+    const unsigned top = (part<uint16_t>(r, kStatusWord) & kTop) >> 11;
+    const bool empty = !(part<uint8_t>(r, kTags) >> top & 1);
+    if (empty) return kIndefinite;
+    if (!decimal) return part<uint64_t>(r, kStacks);
+    uint8_t number[16];
+    std::memcpy(number, r.fx.data() + kStacks, sizeof number);
+    const auto control = static_cast<uint16_t>(part<uint16_t>(r, 0) | 0x3f);
+    asm volatile("fninit; fldcw %1; fldt %0; fbstp %0; fninit" : "+m"(number) : "m"(control));
+    uint64_t digits;
+    std::memcpy(&digits, number, sizeof digits);
+    return digits;
+}
+
+/// FSTP m80 and FBSTP over two pages, of which the second cannot be written: the first eight bytes may be stored (SDM vol. 3, 9.1.1: of stores
+/// longer than a quadword some accesses may complete while another faults).
+void settle_part_stored(const Choice& c, const uint8_t* host_window, uint8_t* window) {
     const bool both = c.guest.trapped && c.host.trapped && c.guest.trap.vector == 14 && c.host.trap.vector == 14;
     if (!both || !is_x87_store(c.last) || c.last.operands[0].size != 80 || c.guest.trap.address % kPage != 0) return;
-    const unsigned top = (part<uint16_t>(c.guest.out, kStatusWord) & kTop) >> 11;
-    const bool empty = !(part<uint8_t>(c.guest.out, kTags) >> top & 1);
-    const uint64_t significand = empty ? kIndefinite : part<uint64_t>(c.guest.out, kStacks);
+    const uint64_t stored = first_eight_bytes(c.guest.out, c.mnemonic() == ZYDIS_MNEMONIC_FBSTP);
     for (const unsigned before : {8, 9}) {
         const uint64_t at = c.guest.trap.address - before - kWindow;
-        if (at <= kWindowSize - 8 && std::memcmp(host_window + at, &significand, 8) == 0) std::memcpy(window + at, &significand, 8);
+        if (at <= kWindowSize - 8 && std::memcmp(host_window + at, &stored, 8) == 0) std::memcpy(window + at, &stored, 8);
     }
 }
 
 /// MMX stores that fault: whether TOP is 0 by then (SDM vol. 3, 12.2: "each MMX instruction" sets it; not whether one that faults does).
 /// ST(i) is MMi then.
 void settle_mmx_store(const Choice& c) {
-    const bool stores_mmx = c.stores() && c.last.operands[1].type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(c.last.operands[1].reg.value) == ZYDIS_REGCLASS_MMX;
+    const ZydisDecodedOperand& source = c.last.operands[1];
+    const bool stores_mmx = c.stores() && source.type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(source.reg.value) == ZYDIS_REGCLASS_MMX;
     const auto was = part<uint16_t>(c.guest.out, kStatusWord);
     if (!stores_mmx || !of_memory(c.guest) || part<uint16_t>(c.host.out, kStatusWord) & kTop) return;
     const unsigned top = (was & kTop) >> 11;
@@ -103,11 +116,14 @@ void settle_mmx_store(const Choice& c) {
     put_part<uint16_t>(c.guest.out, kStatusWord, static_cast<uint16_t>(was & ~kTop));
 }
 
-/// VMASKMOV, VPMASKMOV: which byte of the stored elements on the page CR2 names.
+/// VMASKMOV, VPMASKMOV: which byte of the stored elements on the page CR2 names; and whether the segment's limit is checked for elements, too,
+/// that are not stored.
 void settle_masked_store(const Choice& c) {
     const uint64_t size = c.last.operands[0].size / 8, host = c.host.trap.address, guest = c.guest.trap.address;
     const bool both = c.host.trapped && c.guest.trapped && c.host.trap.vector == 14 && c.guest.trap.vector == 14;
     if (c.stores() && both && host / kPage == guest / kPage && std::max(host, guest) - std::min(host, guest) < size) c.guest.trap.address = host;
+    const bool over_limit = c.test.mode == Mode::Segmented16 && guest + size > kWindow + kWindowSize && c.host.trapped && (c.host.trap.vector | 1) == 13;
+    if (over_limit && c.guest.trapped && c.guest.trap.vector == 14) c.guest.trap = c.host.trap;
 }
 
 /// A gather that faults. By SDM vol. 2, VGATHERDPS and kin, "Operation", the mask's elements become all ones or zero first and what is above
@@ -130,14 +146,13 @@ void settle_gather(const Choice& c) {
     if (!wide && std::all_of(above, above + 16, [](uint8_t b) { return b == 0; })) std::memset(high(c.guest.out, number(0)), 0, 16);
 }
 
-/// VCVTPS2PH to memory: whether the conversion, with its flags in MXCSR and #XM, comes before faults of the operand; and #PF before #AC
-/// (SDM vol. 3, 6.9: the order of faults of one instruction is the processor's).
+/// VCVTPS2PH to memory: whether the conversion, with its flags in MXCSR and #XM, comes before faults of the operand (SDM vol. 3, 6.9: the order
+/// of faults of one instruction is the processor's).
 void settle_half_store(const Choice& c) {
     const auto host = part<uint32_t>(c.host.out, kMxcsr), guest = part<uint32_t>(c.guest.out, kMxcsr);
     if (!c.stores() || !of_memory(c.guest) || !c.host.trapped || (host & guest & 0x3f) != (guest & 0x3f)) return;
     put_part<uint32_t>(c.guest.out, kMxcsr, (guest & ~0x3fu) | (host & 0x3f));
-    const bool raised = c.host.trap.vector == 19 && (host & ~(host >> 7) & 0x3f), page_first = c.host.trap.vector == 14 && c.guest.trap.vector == 17;
-    if (raised || page_first) c.guest.trap = c.host.trap;
+    if (c.host.trap.vector == 19 && (host & ~(host >> 7) & 0x3f)) c.guest.trap = c.host.trap;
 }
 
 /// BOUND: whether an index below the lower bound is refused before the upper bound is read.
@@ -145,13 +160,19 @@ void settle_bound(const Choice& c) {
     if (of_memory(c.guest) && c.host.trapped && c.host.trap.vector == 5) c.guest.trap = c.host.trap;
 }
 
-/// A near CALL beyond the limit of CS: whether the return address is on the stack by then (RSP stays).
+/// A near CALL beyond the limit of CS or to an address that is not canonical: whether the return address is on the stack by then (RSP stays),
+/// and which fault comes first if it cannot be.
 void settle_call(const Choice& c, const uint8_t* host_window, uint8_t* window) {
     const unsigned size = c.last.insn.operand_width / 8;
-    const uint64_t slot = static_cast<uint16_t>(c.guest.out.gpr[4] - size), back = c.guest.out.rip + c.last.insn.length;
-    const bool refused = c.guest.trapped && c.host.trapped && c.guest.trap.vector == 13 && c.host.trap.vector == 13;
-    if (c.test.mode != Mode::Segmented16 || !refused || slot + size > kWindowWritable || std::memcmp(host_window + slot, &back, size) != 0) return;
-    std::memcpy(window + slot, &back, size);
+    const bool segmented = c.test.mode == Mode::Segmented16;
+    const uint64_t below = c.guest.out.gpr[4] - size, slot = segmented ? static_cast<uint16_t>(below) : below - kWindow;
+    const uint64_t back = c.guest.out.rip + c.last.insn.length;
+    if (!c.guest.trapped || c.guest.trap.vector != 13 || !c.host.trapped) return;
+    const bool beyond = segmented && c.host.trap.vector == 12 && slot + size > kWindowSize;
+    const bool refused = c.host.trap.vector == 14 && c.host.trap.address - kWindow - slot < size;
+    if (beyond || refused) c.guest.trap = c.host.trap;
+    const bool stored = c.host.trap.vector == 13 && slot <= kWindowWritable - size && std::memcmp(host_window + slot, &back, size) == 0;
+    if (stored) std::memcpy(window + slot, &back, size);
 }
 
 }  // namespace
@@ -171,7 +192,7 @@ void settle_choice(const Case& test, const Instruction& last, const Outcome& hos
         case ZYDIS_MNEMONIC_CALL: return settle_call(c, host_window, window);
         default: break;
     }
-    settle_half_stored(c, host_window, window);
+    settle_part_stored(c, host_window, window);
     settle_pending_store(c);
 }
 
