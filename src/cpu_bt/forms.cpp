@@ -3,6 +3,7 @@
 #include <array>
 
 #include "cpu_bt/block_translator.h"
+#include "cpu_interp/host_flags.h"
 
 namespace yado::cpu_bt {
 
@@ -119,8 +120,10 @@ Form shift_group(const Insn& i, unsigned group) {
     f.changes_flags = true;
     if (group == 2 || group == 3) f.flags_read = flag::C;
     const bool by_cl = i.opcode >= 0xd2;
-    const unsigned count = by_cl || (i.opcode & 0xf0) == 0xd0 ? 1 : static_cast<unsigned>(i.imm) & (i.opsize == 8 && i.opcode & 1 ? 63 : 31);
-    if (!by_cl && count != 0) f.flags_set = group >= 4 ? flag::All : flag::C | flag::O;
+    const unsigned count = by_cl || (i.opcode & 0xf0) == 0xd0 ? 1 : cpu_interp::masked_count(i);
+    const bool keeps_overflow = group < 2 && !i.mem && count != 1 && cpu_interp::host_rotate_keeps_overflow();
+    f.not_at_home = keeps_overflow;
+    if (!by_cl && count != 0) f.flags_set = group >= 4 ? flag::All : keeps_overflow ? flag::C : flag::C | flag::O;
     if (by_cl) f.translate = &T::shift_by_cl;
     else if (i.opcode < 0xd0) f.immediate = 1;
     return f;

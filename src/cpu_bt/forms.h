@@ -59,7 +59,7 @@ struct Form {
     bool mandatory = false;          ///< the 66, F3 or F2 prefix is part of the opcode, beside any that sets the operand size
     bool x87 = false;                ///< needs the x87 state in the host's
     bool notes_pointer = false;      ///< changes FIP: x87's instructions, but for those that control it
-    bool not_at_home = false;        ///< the memory form means something else: an r/m register must be in a register
+    bool not_at_home = false;        ///< the memory form does something else: an r/m register must be in a register
 };
 
 /// SSE to SSE4.2, AES, PCLMULQDQ, SHA; translate == nullptr: none of them.

@@ -1,4 +1,5 @@
 // Shifts and rotates, SHLD, SHRD. SDM vol. 2.
+#include "cpu_interp/host_flags.h"
 #include "cpu_interp/integer/flags.h"
 #include "cpu_interp/integer/operands.h"
 #include "cpu_interp/integer/select.h"
@@ -49,8 +50,24 @@ Handler pick_double(const Insn& i) {
     return with_size(i, [&]<typename T>(T) -> Handler { return i.mem ? double_shift<Op, From, T, true> : double_shift<Op, From, T, false>; });
 }
 
+/// A rotation that leaves OF, the low byte of Core::aflags.
+template <typename Op>
+struct KeepsOverflow {
+    template <typename T>
+    static T run(T a, uint8_t count, uint16_t& f) {
+        const auto overflow = static_cast<uint8_t>(f);
+        a = Op::run(a, count, f);
+        f = static_cast<uint16_t>((f & 0xff00) | overflow);
+        return a;
+    }
+};
+
 template <Count From>
 Handler pick_group2(const Insn& i) {
+    if (From == Count::Imm && !i.mem && masked_count(i) != 1 && host_rotate_keeps_overflow()) {
+        if (group_of(i) == 0) return pick_shift<KeepsOverflow<op::Rol>, From>(i);
+        if (group_of(i) == 1) return pick_shift<KeepsOverflow<op::Ror>, From>(i);
+    }
     switch (group_of(i)) {
     case 0: return pick_shift<op::Rol, From>(i);
     case 1: return pick_shift<op::Ror, From>(i);
@@ -62,7 +79,19 @@ Handler pick_group2(const Insn& i) {
     }
 }
 
+/// OF after a rotation by two, of a value and with an OF before it.
+bool overflow_after(uint32_t value, uint16_t overflow) {
+    asm(YADO_SET "rol $2, %0" YADO_GET : "+r"(value), "+&a"(overflow) : : "cc");
+    return overflow & 1;
+}
+
 }  // namespace
+
+/// Values whose last bits would make OF the opposite (1-bit rotations: the bit that goes to the top, XOR CF).
+bool host_rotate_keeps_overflow() {
+    static const bool keeps = overflow_after(1, 1) && !overflow_after(1u << 29, 0);
+    return keeps;
+}
 
 Selected select_shift(const Insn& i) {
     if (i.map == Map::One) {

@@ -261,6 +261,8 @@ std::optional<Case> Generator::make(const Form& form, Random& random) const {
     test.code = encode(form, random);
     if (!decode(test.code.data(), test.code.size(), &d) || d.insn.mnemonic != form.mnemonic) return std::nullopt;
     test.code.resize(d.insn.length);
+    // PAUSE with REX.B: XCHG R8, RAX on AMD (as 90 is without F3), PAUSE on Intel.
+    if (form.mnemonic == ZYDIS_MNEMONIC_PAUSE && d.insn.raw.rex.B) test.code[d.insn.raw.rex.offset] &= 0xfe;
     // ARPL that changes nothing: whether a segment that cannot be written faults differs between processors.
     if (form.mnemonic == ZYDIS_MNEMONIC_ARPL && (d.insn.attributes & ZYDIS_ATTRIB_HAS_SEGMENT_CS)) return std::nullopt;
     const bool branch = form.group == Group::Branch;
@@ -327,6 +329,17 @@ std::optional<Case> Generator::make_block(const std::vector<Form>& forms, Random
     block->at = kCode + random.below(kPage - 64 - block->code.size());
     block->in.rip = block->at;
     return block;
+}
+
+std::optional<Instruction> Generator::last_of(const Case& test, const Outcome& outcome, size_t* end) const {
+    if (test.instructions > 1 && !outcome.trapped) return std::nullopt;
+    const uint64_t linear = outcome.out.rip + (test.mode == Mode::Segmented16 ? kCode : 0);
+    Instruction i;
+    for (size_t at = 0; at < test.code.size() && decode(test.code.data() + at, test.code.size() - at, &i); at += i.insn.length) {
+        *end = at + i.insn.length;
+        if (test.instructions == 1 || test.at + at == linear) return i;
+    }
+    return std::nullopt;
 }
 
 std::string Generator::disassemble(const Case& test) const {

@@ -37,6 +37,11 @@ struct Form {
 };
 inline constexpr uint8_t kP66 = 1, kPF2 = 2, kPF3 = 4;
 
+struct Instruction {
+    ZydisDecodedInstruction insn;
+    ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
+};
+
 class Generator {
   public:
     explicit Generator(Mode mode);
@@ -54,11 +59,11 @@ class Generator {
 
     std::string disassemble(const Case& test) const;
 
+    /// The instruction that `outcome` ended with, and the offset behind it: the one that faulted, or a case's only one.
+    std::optional<Instruction> last_of(const Case& test, const Outcome& outcome, size_t* end) const;
+
   private:
-    struct Decoded {
-        ZydisDecodedInstruction insn;
-        ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
-    };
+    using Decoded = Instruction;
     bool decode(const uint8_t* bytes, size_t size, Decoded* out) const;
     std::vector<uint8_t> encode(const Form& form, Random& random) const;
     void put_legacy(std::vector<uint8_t>* out, const Form& form, Random& random) const;

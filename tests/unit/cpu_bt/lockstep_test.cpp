@@ -62,6 +62,20 @@ TEST_F(Lockstep, RightCodeIsComparedAndRunsToItsEnd) {
     EXPECT_THAT(counted(), Contains(Pair("repeated", 0)));
 }
 
+/// OF after a rotation by more than 1 is undefined, and processors differ; R10, R11, R14 and R15 are not in host registers.
+TEST_F(Lockstep, RotationsLeaveTheSameOverflowFlagWhereverTheOperandIs) {
+    GUEST_CODE(code, 64, R"(
+        mov $0x100000, %esi; mov $40, %ecx; mov $0x7fffffff, %edi; movabs $0x123456789abcdef0, %r10; mov %r10, %rbx; mov %r10, %r14; mov %r10, (%rsi)
+    1:  mov %edi, %eax; add $1, %eax; pushf
+        popf; pushf; rol $7, %ebx; pushf; pop %rdx; popf; pushf; ror $5, %r10; pushf; pop %rdx; popf; pushf; rol $3, %r14b; pushf; pop %rdx
+        popf; pushf; ror $9, %r14w; pushf; pop %rdx; popf; pushf; rol $1, %r10d; pushf; pop %rdx; popf; pushf; rol $33, %r14; pushf; pop %rdx
+        popf; pushf; ror $4, %bh; pushf; pop %rdx; popf; pushf; rolq $6, (%rsi); pushf; pop %rdx; popf; pushf; ror $32, %r10d; pushf; pop %rdx
+        popf; ror $11, %r10d; rol $2, %r10d; setc %dl; seto %dh; xor $0x55555555, %edi; dec %ecx; jnz 1b; hlt)");
+    run_code(code);
+    EXPECT_THAT(reports, testing::IsEmpty());
+    EXPECT_GT(counted()["instructions_compared"], 1000u);
+}
+
 class SampledLockstep : public Lockstep {
   protected:
     SampledLockstep() : Lockstep("x86-64-v2", Check::Sampled) {}
