@@ -35,17 +35,24 @@ def batch_writes(batch: int, blocks: int) -> list[tuple[int, int]]:
 
 
 class Model:
-    """What a disk must show after a cut-off: of each block the last write of a flushed batch, or of a later one."""
+    """What a disk must show after a cut-off: of each block the last write of a flushed batch, or of the one that was under way. A batch begins
+    when the one before it was flushed, so that any of its blocks proves that, also where the guest's word of it was lost with its process."""
 
-    AHEAD = 4  # batches that may have begun beyond the last one that was told of
+    AHEAD = 2  # batches of which something may be there: the one under way, and where all that can be seen of it are zeroes, the next
 
     def __init__(self, size: int):
         self.blocks = size // BLOCK
         self.state = [0] * self.blocks
         self.done = 0  # batches up to here are in `state`
 
+    def newest(self, image: bytes) -> int:
+        """The last batch of which a whole block is there."""
+        stamps = sorted(((struct.unpack_from("<Q", image, block * BLOCK)[0], block) for block in range(self.blocks)), reverse=True)
+        return next((stamp for stamp, block in stamps if image[block * BLOCK:(block + 1) * BLOCK] == content(stamp, block)), 0)
+
     def cut_off(self, flushed: int, image: bytes) -> list[str]:
         """Complaints about the image. What it shows is where the next run starts, with batch `done` + 1."""
+        flushed = max(flushed, self.newest(image) - 1)
         allowed: dict[int, set[int]] = {}
         for batch in range(self.done + 1, flushed + 1):
             for block, stamp in batch_writes(batch, self.blocks):
