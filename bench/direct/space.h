@@ -31,7 +31,7 @@ namespace yado::direct {
 /// XSAVE area in standard format.
 struct UserState {
     user_regs_struct regs{};
-    alignas(64) std::array<std::byte, 4096> xsave{};
+    alignas(64) std::array<std::byte, 16384> xsave{};  ///< 11008 bytes are used where there is AMX
     size_t xsave_bytes = 0;  ///< 0: not known yet
 };
 
