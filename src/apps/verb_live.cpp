@@ -1,10 +1,8 @@
 // yado snapshot, commit, limit: what is done to the disks of a running guest.
-#include <poll.h>
-#include <sys/socket.h>
-
 #include <algorithm>
 
 #include "apps/disk/session.h"
+#include "apps/guest_events.h"
 #include "apps/reach.h"
 #include "apps/verbs.h"
 
@@ -12,15 +10,14 @@ namespace yado::apps {
 
 namespace {
 
-/// Any event may be the one that is waited for; none for so long, and progress is shown anew.
-constexpr int kRefresh = 250;  // ms
+/// No event for so long, and progress is shown anew.
+constexpr auto kRefresh = std::chrono::milliseconds(250);
 
-Result<> wait_for_event(const Fd& stream) {
-    pollfd ready{stream.get(), POLLIN, 0};
-    if (poll(&ready, 1, kRefresh) <= 0) return {};
-    char bytes[4096];
-    if (recv(stream.get(), bytes, sizeof bytes, MSG_DONTWAIT) == 0) return fail(ErrorKind::Unreachable, "the guest has ended");
-    return {};
+/// Any event may be the one that is waited for.
+Result<> wait_for_event(GuestEvents& events) {
+    const auto event = events.next(std::chrono::steady_clock::now() + kRefresh);
+    if (event || event.error().kind() == ErrorKind::TimedOut) return {};
+    return std::unexpected(event.error());
 }
 
 Result<api::JobInfo> look_up(control::Client& client, uint64_t id) {
@@ -35,13 +32,13 @@ Result<api::JobInfo> wait_for_job(const std::string& guest, uint64_t id) {
     DiskSession session;
     const storage::Control control = session.control();
     auto client = YADO_TRY(reach(guest));
-    const auto events = YADO_TRY(YADO_TRY(reach(guest)).stream("/v1/events", control::Client::Direction::Read));
+    GuestEvents events = YADO_TRY(GuestEvents::follow(YADO_TRY(find_living(guest)).socket()));
     for (bool cut_off = false;;) {
         api::JobInfo job = YADO_TRY(look_up(client, id));
         if (job.state != api::JobState::Running) return job;
         if (control.progress && job.total.value() > 0) control.progress(job.done, job.total);
         if (session.interrupted() && !std::exchange(cut_off, true)) YADO_TRY(client.post(fmt::format("/v1/jobs/cancel?job={}", id)));
-        YADO_TRY(wait_for_event(events.socket));
+        YADO_TRY(wait_for_event(events));
     }
 }
 
@@ -52,12 +49,6 @@ Result<api::JobInfo> do_job(const std::string& guest, const std::string& target,
     api::JobInfo job = YADO_TRY(wait_for_job(guest, begun.id));
     if (job.state == api::JobState::Failed) return std::unexpected(Error(api::kind_from_name(job.error_kind), job.error));
     return job;
-}
-
-template <typename T>
-Result<T> within_guest(Result<T> result, const std::string& guest) {
-    if (result) return result;
-    return std::unexpected(result.error().within("guest " + guest));
 }
 
 Result<api::DiskState> find_disk(control::Client& client, const std::string& id) {

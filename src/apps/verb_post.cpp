@@ -6,8 +6,7 @@ namespace yado::apps {
 
 Result<> post_verb(const std::string& name, const std::string& verb) {
     auto client = YADO_TRY(reach(name));
-    const auto done = client.post("/v1/" + verb);
-    if (!done) return std::unexpected(done.error().within("guest " + name));
+    YADO_TRY(within_guest(client.post("/v1/" + verb), name));
     return {};
 }
 

@@ -14,6 +14,12 @@ namespace {
 /// What can be in a snapshot by itself: a user who wants others has to name them, and is told why not.
 bool is_kept(const storage::LiveDisk& disk) { return !disk.readonly() && !disk.layers().empty(); }
 
+Result<DiskJobs::Disk> find(const std::vector<DiskJobs::Disk>& disks, const std::string& id) {
+    const auto found = std::ranges::find(disks, id, &DiskJobs::Disk::id);
+    if (found == disks.end()) return fail(ErrorKind::NotFound, "there is no disk {}", id);
+    return *found;
+}
+
 }  // namespace
 
 Result<api::JobInfo> DiskJobs::snapshot(api::SnapshotRequest request) {
@@ -99,10 +105,9 @@ Result<DiskJobs::Targets> DiskJobs::choose(const api::SnapshotRequest& request) 
     Targets chosen;
     if (request.disks.empty()) std::ranges::copy_if(all, std::back_inserter(chosen), [](const Disk& d) { return is_kept(*d.image); });
     for (const std::string& id : request.disks) {
-        const auto found = std::ranges::find(all, id, &Disk::id);
-        if (found == all.end()) return fail(ErrorKind::NotFound, "there is no disk {}", id);
+        const Disk found = YADO_TRY(find(all, id));
         if (std::ranges::find(chosen, id, &Disk::id) != chosen.end()) return fail(ErrorKind::Usage, "disk {} is named twice", id);
-        chosen.push_back(*found);
+        chosen.push_back(found);
     }
     if (chosen.empty()) return fail(ErrorKind::Usage, "the guest has no disk that keeps what it writes");
     return chosen;
@@ -146,8 +151,7 @@ io::Task<Result<>> DiskJobs::finish_all(const Targets& targets) {
 
 io::Task<Result<>> DiskJobs::commit_one(api::CommitRequest request) {
     const Targets all = wiring_.disks();
-    const auto found = std::ranges::find(all, request.disk, &Disk::id);
-    if (found == all.end()) co_return fail(ErrorKind::NotFound, "there is no disk {}", request.disk);
+    const Disk disk = co_await or_return(find(all, request.disk));
     storage::Control control;
     control.in_flight = 4;  // the guest's own requests come first
     control.cancelled = [this] { return cancelled_; };
@@ -156,7 +160,7 @@ io::Task<Result<>> DiskJobs::commit_one(api::CommitRequest request) {
         state->jobs.back().done = done;
         state->jobs.back().total = total;
     };
-    co_return co_await found->image->commit(std::move(control));
+    co_return co_await disk.image->commit(std::move(control));
 }
 
 }  // namespace yado::assemble

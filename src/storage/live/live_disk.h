@@ -90,8 +90,6 @@ class LiveDisk final : public block::DiskImage, public block::Attachment {
     /// with it. Errors: Usage (nothing is below), Conflict (somebody uses what is below), Failed (the formats).
     io::Task<Result<>> commit(Control control);
 
-    /// Closes after the operation that has it.
-    bool busy() const { return busy_; }
     /// From the top down; empty for a disk whose writes are thrown away.
     const std::vector<Layer>& layers() const { return layers_; }
 

@@ -26,7 +26,7 @@ constexpr size_t kMaxName = 64;
 Result<> check_name(const std::string& name) {
     const auto good = [](unsigned char c) { return isalnum(c) || c == '-' || c == '_' || c == '.'; };
     if (!name.empty() && name.size() <= kMaxName && name[0] != '.' && std::ranges::all_of(name, good)) return {};
-    return fail(ErrorKind::Usage, "snapshot name \"{}\": use 1 to {} letters, digits, -, _ and ., a letter or digit first", printable(name), kMaxName);
+    return fail(ErrorKind::Usage, "snapshot name \"{}\": use 1 to {} letters, digits, -, _ and ., and another than . first", printable(name), kMaxName);
 }
 
 /// Only a file can be given another name.
